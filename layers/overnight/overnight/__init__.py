@@ -1,0 +1,1 @@
+"""Overnight keeps AI agents working when nobody is watching."""
