@@ -1,0 +1,240 @@
+"""An agent: a named unit of background work. Its document, what is stored of it, and the state that guards it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+
+from overnight.policies import Concurrency, Notify, Retries
+from overnight.triggers import Schedule, Trigger, normalise
+from overnight.words import Instant, Name, Word
+
+__all__ = [
+    "Agent",
+    "AgentDocument",
+    "AgentState",
+    "AgentStatus",
+    "Armed",
+    "ArmedPeriod",
+    "CatchUpPlan",
+    "Flow",
+    "Input",
+    "LangflowApi",
+    "LangflowApiFlow",
+    "LangflowFlow",
+    "PythonFlow",
+    "Settlement",
+    "Slot",
+    "Waiting",
+]
+
+Reference = Annotated[str, StringConstraints(pattern=r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$")]
+"""Where a value is kept: `secret:name`, `env:NAME` (embedded), `ssm:/path`, `secretsmanager:id` (AWS)."""
+
+
+class AgentStatus(StrEnum):
+    """Where an agent stands."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    STOPPED = "STOPPED"
+    ERROR = "ERROR"
+
+
+class PythonFlow(Word):
+    """A Python callable, sync or async."""
+
+    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=256)]
+
+
+class LangflowFlow(Word):
+    """A Langflow flow by the digest (SHA-256, hex) of its JSON, which is kept in the blob store."""
+
+    langflow: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    name: str | None = None
+
+
+class LangflowApi(Word):
+    """Where a flow on a Langflow server is found."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048)]
+    flow: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    api_key: Reference | None = None
+
+
+class LangflowApiFlow(Word):
+    """A flow on a Langflow server, run over HTTP."""
+
+    langflow_api: LangflowApi
+
+
+Flow = PythonFlow | LangflowFlow | LangflowApiFlow
+
+
+class Input(Word):
+    """What each run is given unless its firing says otherwise."""
+
+    input_value: str | None = None
+    input_type: Literal["chat", "text", "any"] = "chat"
+    output_type: Literal["chat", "text", "any", "debug"] = "chat"
+    tweaks: dict[str, JsonValue] = {}
+    session_id: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    share_session: bool = False
+
+
+class AgentDocument(Word):
+    """What a user writes, in YAML or JSON, with every default filled in."""
+
+    name: Name
+    description: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    flow: Flow
+    enabled: bool = False
+    triggers: Annotated[tuple[Trigger, ...], Field(max_length=30)] = ()
+    input: Input = Input()
+    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,127}$")], Reference] = {}
+    retries: Retries = Retries()
+    concurrency: Concurrency = Concurrency()
+    timeout_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 600
+    start_deadline_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
+    pause_after_failures: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    notify: Notify | None = None
+    retention_days: Annotated[int, Field(ge=7, le=3_650)] = 30
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell(cls, document: Any) -> Any:
+        return normalise(document) if isinstance(document, dict) else document
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "AgentDocument":
+        names = [trigger.name for trigger in self.triggers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two triggers are called {name!r}")
+        return self
+
+    def trigger(self, name: str) -> Trigger | None:
+        """The trigger of that name."""
+        return next((trigger for trigger in self.triggers if trigger.name == name), None)
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The triggers that follow the clock, by name."""
+        return {trigger.name: trigger for trigger in self.triggers if trigger.kind in {"cron", "interval", "date"}}  # type: ignore[misc]
+
+
+class Agent(Word):
+    """A stored agent: its document, and who it is."""
+
+    id: str
+    version: int = 1
+    document: AgentDocument
+    created_at: Instant
+    updated_at: Instant
+    deleted_at: Instant | None = None
+    declared: bool = False
+
+    @property
+    def name(self) -> str:
+        """The handle in API and CLI."""
+        return self.document.name
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of this version (RFC 9110), quotes included."""
+        return f'"{self.version}"'
+
+
+class Slot(Word):
+    """An execution that holds a place in the running set; `look_at` says when to look, not when to free."""
+
+    attempt: int
+    since: Instant
+    look_at: Instant
+    looks: int = 0
+
+
+class Waiting(Word):
+    """An execution in the line. What was admitted before (`again`: a retry, a redrive) is exempt from limits."""
+
+    id: str
+    attempt: int = 1
+    expires_at: Instant | None = None
+    again: bool = False
+
+
+class Settlement(Word):
+    """What an execution that left the line, or was ordered cancelled, must still be marked as."""
+
+    status: Literal["skipped", "cancelled"]
+    reason: str
+    into: str | None = None
+
+
+class Armed(Word):
+    """A schedule that is armed: since when, and how far its ledger reaches.
+
+    `cursor` is the last nominal tick that has a record; every tick up to it has one. `next` is the one after it.
+    """
+
+    version: int
+    since: Instant
+    anchor: Instant
+    cursor: Instant | None = None
+    next: Instant | None = None
+
+
+class CatchUpPlan(Word):
+    """How the missed ticks up to `until` are dealt with: fixed once, then carried out."""
+
+    mode: Literal["coalesce", "skip", "all"]
+    after: Instant | None
+    oldest: Instant
+    until: Instant
+
+
+class AgentState(Word):
+    """The gate: everything that admission decides by, small and bounded, read and written as one."""
+
+    agent_id: str
+    rev: int = 0
+    status: AgentStatus = AgentStatus.STOPPED
+    note: str | None = None
+    changed_at: Instant | None = None
+    running: dict[str, Slot] = {}
+    line: tuple[Waiting, ...] = ()
+    settle: dict[str, Settlement] = {}
+    schedules: dict[str, Armed] = {}
+    catch_up: dict[str, CatchUpPlan] = {}
+    want_version: int = 0
+    armed_version: int = 0
+    failures: int = 0
+    trip: str | None = None
+    last_run_at: Instant | None = None
+
+    def holds(self, execution_id: str) -> bool:
+        """Whether the running set or the line has it."""
+        return execution_id in self.running or any(waiting.id == execution_id for waiting in self.line)
+
+    @property
+    def next_run_at(self) -> datetime | None:
+        """The next nominal tick of any armed schedule, UTC."""
+        return min((armed.next for armed in self.schedules.values() if armed.next), default=None)
+
+
+class ArmedPeriod(Word):
+    """When a schedule was armed, and as what: ticks after `since`, up to and including `until`, have a record each.
+
+    Immutable but for its end. `cursor` is where the ledger stood at the end.
+    """
+
+    agent_id: str
+    trigger: str
+    version: int
+    definition: Schedule
+    anchor: Instant
+    tzdata: str
+    since: Instant
+    until: Instant | None = None
+    ended: Literal["edited", "paused", "stopped", "error", "deleted", "spent"] | None = None

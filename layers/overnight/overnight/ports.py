@@ -1,0 +1,421 @@
+"""What the core needs of the world, all of it: the ports, which adapters fill.
+
+The store has three ways to write, each atomic, each given a pure function of what is stored, which may be called again
+when somebody else wrote in between:
+
+    admit       insert an execution, and move the agent's state with it
+    transition  move an agent's state
+    revise      move one execution
+
+and two that span more: `readmit` (an execution and its agent's state) and `change_agent` (an agent, its state and its
+armed periods). A function raises to refuse, and then nothing is written; it returns None where nothing is to be done.
+
+What a verb's function wants sent is sent by the store where queue and store share a transaction (SQL), and handed back
+as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses is found by the watchdog.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
+from overnight.executions import (
+    Attempt,
+    AttemptOutcome,
+    Event,
+    Execution,
+    Failure,
+    FiringKind,
+    Firing,
+    JsonValue,
+    Message,
+    Reason,
+    Status,
+    Usage,
+)
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "AlarmClock",
+    "BlobStore",
+    "Change",
+    "Delivery",
+    "DueAgent",
+    "DueExecution",
+    "EventBus",
+    "ExecutionFilter",
+    "FlowRunner",
+    "Observer",
+    "Page",
+    "Ports",
+    "Revision",
+    "RunReport",
+    "RunRequest",
+    "SecretStore",
+    "Store",
+    "Subscription",
+    "Tick",
+    "Transition",
+    "WorkQueue",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; `cursor` asks for the next, None at the end."""
+
+    items: tuple[T, ...]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What an agent's state becomes, and what is to be sent once that is durable."""
+
+    state: AgentState
+    sends: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a firing becomes: an execution, and what it does to its agent's state."""
+
+    execution: Execution
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of a firing: the execution, whether it was there before, and what is still to be sent."""
+
+    execution: Execution
+    duplicate: bool = False
+    state: AgentState | None = None
+    unsent: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What an execution becomes; an attempt that ended; and what is to be sent once that is durable."""
+
+    execution: Execution
+    attempt: Attempt | None = None
+    sends: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an agent becomes: definition, state, armed periods opened or closed."""
+
+    agent: Agent
+    transition: Transition
+    periods: tuple[ArmedPeriod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive."""
+
+    agent_id: str | None = None
+    statuses: tuple[Status, ...] = ()
+    kinds: tuple[FiringKind, ...] = ()
+    trigger: str | None = None
+    reason: Reason | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick's record in the ledger, or that of a range of like ticks (`until`, `count`)."""
+
+    execution_id: str
+    nominal: datetime
+    until: datetime | None
+    count: int
+    previous: datetime | None
+    status: Status
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueAgent:
+    """An agent whose state says: look now."""
+
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DueExecution:
+    """An execution whose own due time has come."""
+
+    execution_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """An agent's event trigger."""
+
+    agent_id: str
+    trigger: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notification on its way to a URL: a deterministic id, the body as it is signed, and how often it was tried."""
+
+    id: str
+    agent_id: str
+    execution_id: str
+    url: str
+    body: str
+    created_at: datetime
+    due: datetime | None
+    tries: int = 0
+    status: str = "pending"  # pending, delivered, failed
+    error: str | None = None
+
+
+class Store(Protocol):
+    """Agents, their states, executions and what hangs on them. Every write is durable when the call returns."""
+
+    # Agents
+
+    def create_agent(self, change: Change) -> None:
+        """Store a new agent. Raises AgentExists when the name is taken."""
+
+    def change_agent(
+        self, agent_id: str, change: Callable[[Agent, AgentState], Change | None]
+    ) -> tuple[Change, tuple[Message, ...]] | None:
+        """Move an agent, its state and its armed periods as one; what is unsent comes back with it.
+
+        A change of the version keeps the former definition; `deleted_at` frees the name. Raises AgentNotFound; AgentExists for a rename to a taken name.
+        """
+
+    def agent(self, ref: str) -> Agent:
+        """The agent of that id or name; a deleted one by its id only. Raises AgentNotFound."""
+
+    def agent_version(self, agent_id: str, version: int) -> Agent:
+        """The agent as it was at that version. Raises AgentNotFound."""
+
+    def read(self, ref: str) -> tuple[Agent, AgentState]:
+        """The agent of that id or name with its state, consistent. Raises AgentNotFound."""
+
+    def agents(
+        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+    ) -> Page[tuple[Agent, AgentState]]:
+        """Agents by name; with `deleted`, the deleted ones too, by id."""
+
+    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods that touch [since, until), in order of trigger and time."""
+
+    def forget_agent(self, agent_id: str) -> None:
+        """Remove what is left of a deleted agent, once its last execution is gone."""
+
+    # The three ways to write
+
+    def admit(
+        self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]
+    ) -> Admitted | None:
+        """Insert the execution that `decide` makes of the firing, and move the state.
+
+        The insert is the dedupe: where the execution is there already, it is returned as a duplicate, and the state is
+        left alone but for a cursor that lags behind. Raises AgentNotFound, and whatever `decide` raises.
+        """
+
+    def transition(
+        self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]
+    ) -> tuple[Transition, tuple[Message, ...]] | None:
+        """Move an agent's state; what is unsent comes back with it. Raises AgentNotFound."""
+
+    def revise(
+        self, execution_id: str, move: Callable[[Execution], Revision | None], *, known: Execution | None = None
+    ) -> tuple[Revision, tuple[Message, ...]] | None:
+        """Move an execution; `known` may spare a read when it is still what is stored. Raises ExecutionNotFound."""
+
+    def readmit(
+        self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
+    ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
+        """Move an execution and its agent's state as one: from a due time of its own to a slot or the line, or back."""
+
+    # Executions
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution of that id. Raises ExecutionNotFound."""
+
+    def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
+        """Executions, newest first."""
+
+    def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
+        """Executions that are not terminal, in any order (for `verify`)."""
+
+    def attempts(self, execution_id: str) -> Sequence[Attempt]:
+        """The attempts that have ended, by number."""
+
+    def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
+        """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
+
+    # What the watchdog reads: hints, always read again before anything is done
+
+    def due_agents(self, now: datetime, limit: int) -> Sequence[DueAgent]:
+        """Agents whose state is due for a look, the longest due first."""
+
+    def due_executions(self, now: datetime, limit: int) -> Sequence[DueExecution]:
+        """Executions whose own due time has passed, the longest due first."""
+
+    def put_off(self, agent_id: str, until: datetime) -> None:
+        """Let the watchdog leave this agent alone until then, because looking at it raised."""
+
+    # Events: made durable first, then fanned out
+
+    def put_event(self, event: Event) -> bool:
+        """Keep an event until it is fanned out; False if one of that id was kept before. It is kept 7 days for that."""
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
+        """Events that are not fanned out yet, the oldest first."""
+
+    def event_done(self, event_id: str) -> None:
+        """The event has reached every subscriber."""
+
+    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
+        """Who subscribes to any of these names (exact, or prefixes such as `dataset.*`), by agent and trigger order."""
+
+    # Notifications
+
+    def put_delivery(self, delivery: Delivery) -> None:
+        """Keep a delivery, or overwrite it; a new one of an id that exists is ignored while `tries` is 0."""
+
+    def due_deliveries(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """Deliveries whose time has come, the longest due first."""
+
+    def deliveries(self, agent_id: str, limit: int = 50) -> Sequence[Delivery]:
+        """An agent's deliveries, newest first."""
+
+    # Housekeeping
+
+    def prune(self, now: datetime, limit: int) -> int:
+        """Remove what its retention has passed: terminal executions with their attempts, events, deliveries."""
+
+    def healthy(self) -> None:
+        """Raises Unavailable when the store does not answer."""
+
+
+class WorkQueue(Protocol):
+    """Carries messages to whoever runs them, at least once."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send; a message with a `due` is not received before then."""
+
+    def receive(self, limit: int, now: datetime) -> Sequence[Message]:
+        """Take up to `limit` messages that are due; each comes again unless its execution moved on."""
+
+
+class AlarmClock(Protocol):
+    """Calls `tick` for each nominal instant of each armed schedule: at least once, never early."""
+
+    def arm(self, agent: Agent, trigger: str, state: AgentState) -> None:
+        """Arm (or re-arm) a schedule as its agent's state says; idempotent. Raises Unavailable, Invalid."""
+
+    def disarm(self, agent_id: str, trigger: str) -> None:
+        """Disarm a schedule, if it is armed; idempotent. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """An attempt to run: the execution with its pinned agent, what it is given, and by when it must have ended."""
+
+    execution: Execution
+    agent: Agent
+    flow_json: str | None
+    input: Mapping[str, JsonValue]
+    variables: Mapping[str, str] = field(repr=False)
+    payload: JsonValue
+    session_id: str
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How an attempt ended. `asked_to_stop` ends are `cancelled` or `interrupted`."""
+
+    outcome: AttemptOutcome
+    text: str | None = None
+    outputs: Mapping[str, JsonValue] = field(default_factory=dict)
+    usage: Usage | None = None
+    failure: Failure | None = None
+    log: str | None = None
+
+
+class FlowRunner(Protocol):
+    """Runs one attempt."""
+
+    def run(self, request: RunRequest) -> RunReport:
+        """Run it to its end, whatever that is; never raises for what the flow does."""
+
+
+class SecretStore(Protocol):
+    """Keeps secrets, and resolves references to them."""
+
+    def resolve(self, reference: str) -> str:
+        """The value behind `secret:name`, `env:NAME`, …  Raises NotFound with how to set it."""
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a secret of the engine's own store."""
+
+    def names(self) -> Sequence[str]:
+        """The names of the engine's own secrets."""
+
+    def delete(self, name: str) -> None:
+        """Forget one. Raises NotFound."""
+
+    def derive(self, purpose: str) -> bytes:
+        """A 32-byte key for that purpose, derived from the deployment's master key; the same each time."""
+
+
+class BlobStore(Protocol):
+    """Keeps bytes by their SHA-256."""
+
+    def put(self, content: bytes) -> str:
+        """Keep it, durably; the digest (hex)."""
+
+    def get(self, digest: str) -> bytes:
+        """The bytes. Raises NotFound."""
+
+
+class EventBus(Protocol):
+    """Where lifecycle events go, for agents that follow agents and for others."""
+
+    def publish(self, event: Event) -> None:
+        """Publish, durably, at least once; the event's id is the same each time."""
+
+
+class Observer(Protocol):
+    """Learns of every lifecycle event: logs it, counts it."""
+
+    def __call__(self, happened: str, /, **facts: Any) -> None:
+        """For example `execution.started`, with `agent`, `execution_id`, `attempt`, `lateness_seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All the ports, as `wiring` has filled them."""
+
+    store: Store
+    clock: AlarmClock
+    queue: WorkQueue
+    runner: FlowRunner
+    secrets: SecretStore
+    blobs: BlobStore
+    bus: EventBus
+    observe: Observer
+    now: Callable[[], datetime]
+    chance: Callable[[], float]
+    new_id: Callable[[], str]
+    lease_seconds: float = 20.0
+    worker: str = "worker"
