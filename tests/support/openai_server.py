@@ -50,7 +50,7 @@ class OpenAIServer:
         self._script: list[Answer] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._http = ThreadingHTTPServer((HOST, 0), _handler(self))
+        self._http = _HTTPServer(self)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Self:
@@ -97,54 +97,58 @@ def refused_url() -> str:
         return f"http://{HOST}:{unused.getsockname()[1]}/v1"
 
 
-def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    server: "_HTTPServer"
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            self._send(200, {"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model"}]})
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model"}]})
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-            key = (self.headers.get("authorization") or "").removeprefix("Bearer ")
-            answer = server.seen(Request(self.path, key, body))
-            if answer.delay_seconds:
-                server.wait(answer.delay_seconds)
-            if answer.drop:
-                self.close_connection = True
-            elif answer.status != 200:
-                self._refuse(answer, key)
-            elif self.path.endswith("/embeddings"):
-                self._send(200, _embeddings(body, answer))
-            elif body.get("stream"):
-                self._stream(body, answer)
-            else:
-                self._send(200, _completion(body, answer))
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        key = (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        answer = self.server.openai.seen(Request(self.path, key, body))
+        if answer.delay_seconds:
+            self.server.openai.wait(answer.delay_seconds)
+        if answer.drop:
+            self.close_connection = True
+        elif answer.status != 200:
+            self._refuse(answer, key)
+        elif self.path.endswith("/embeddings"):
+            self._send(200, _embeddings(body, answer))
+        elif body.get("stream"):
+            self._stream(body, answer)
+        else:
+            self._send(200, _completion(body, answer))
 
-        def _refuse(self, answer: Answer, key: str) -> None:
-            headers = {"x-should-retry": "true" if answer.client_retries else "false"}
-            if answer.retry_after is not None:
-                headers["retry-after"] = answer.retry_after
-            error = {"message": f"Status {answer.status} for {key}.", "type": "test", "code": None, "param": None}
-            self._send(answer.status, {"error": error}, headers)
+    def _refuse(self, answer: Answer, key: str) -> None:
+        headers = {"x-should-retry": "true" if answer.client_retries else "false"}
+        if answer.retry_after is not None:
+            headers["retry-after"] = answer.retry_after
+        error = {"message": f"Status {answer.status} for {key}.", "type": "test", "code": None, "param": None}
+        self._send(answer.status, {"error": error}, headers)
 
-        def _stream(self, body: dict[str, Any], answer: Answer) -> None:
-            chunks = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _chunks(body, answer))
-            self._send(200, f"{chunks}data: [DONE]\n\n".encode(), {"content-type": "text/event-stream"})
+    def _stream(self, body: dict[str, Any], answer: Answer) -> None:
+        chunks = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _chunks(body, answer))
+        self._send(200, f"{chunks}data: [DONE]\n\n".encode(), {"content-type": "text/event-stream"})
 
-        def _send(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
-            payload = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in ({"content-type": "application/json"} | (headers or {})).items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+    def _send(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
+        payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in ({"content-type": "application/json"} | (headers or {})).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing: a test that fails shows the requests."""
+    def log_message(self, *_: object) -> None:
+        """Say nothing: a test that fails shows the requests."""
 
-    return Handler
+
+class _HTTPServer(ThreadingHTTPServer):
+    def __init__(self, openai: OpenAIServer) -> None:
+        super().__init__((HOST, 0), _Handler)
+        self.openai = openai
 
 
 def _usage(answer: Answer) -> dict[str, int]:

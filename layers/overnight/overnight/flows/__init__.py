@@ -1,6 +1,6 @@
 """One attempt of a flow, inside a worker: langflow, python or langflow_api.
 
-`run` executes a Call; `preload` gets lfx ready ahead of need; `overnight.flows.inspect` reads a Langflow flow without lfx.
+`run` executes a Call; `preload` gets lfx ready ahead of need. `overnight.flows.inspect` reads a flow without lfx.
 """
 
 from overnight.flows.attempt import run
