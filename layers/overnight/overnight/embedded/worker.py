@@ -15,7 +15,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 
 from overnight.flows.call import Allowed, Call, FlowFailure, Result
-from overnight.flows.run import run
+from overnight.flows.attempt import run
 
 __all__ = ["LOG_BYTES", "attempt", "log_tail", "started"]
 
