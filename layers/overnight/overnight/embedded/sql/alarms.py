@@ -70,7 +70,7 @@ class SqlAlarmClock:
     def arm(self, agent: Agent, trigger: str, state: AgentState) -> None:
         """Arm (or re-arm) a schedule as its agent's state says; one without a next tick is disarmed."""
         armed = state.schedules.get(trigger)
-        due = armed and self._rings_at(agent, trigger, armed)
+        due = self._rings_at(agent, trigger, armed) if armed else None
         if armed is None or armed.next is None or due is None:
             self.disarm(agent.id, trigger)
             return
