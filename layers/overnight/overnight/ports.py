@@ -11,13 +11,15 @@ and two that span more: `readmit` (an execution and its agent's state) and `chan
 armed periods). A function raises to refuse, and then nothing is written; it returns None where nothing is to be done.
 
 What a verb's function wants sent is sent by the store where queue and store share a transaction (SQL), and handed back
-as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses is found by the watchdog.
+as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses, the watchdog repeats.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.executions import (
@@ -26,9 +28,8 @@ from overnight.executions import (
     Event,
     Execution,
     Failure,
-    FiringKind,
     Firing,
-    JsonValue,
+    FiringKind,
     Message,
     Reason,
     Status,
@@ -41,6 +42,7 @@ __all__ = [
     "AlarmClock",
     "BlobStore",
     "Change",
+    "Courier",
     "Delivery",
     "DueAgent",
     "DueExecution",
@@ -195,7 +197,8 @@ class Store(Protocol):
     ) -> tuple[Change, tuple[Message, ...]] | None:
         """Move an agent, its state and its armed periods as one; what is unsent comes back with it.
 
-        A change of the version keeps the former definition; `deleted_at` frees the name. Raises AgentNotFound; AgentExists for a rename to a taken name.
+        A change of the version keeps the former definition; `deleted_at` frees the name. Raises AgentNotFound;
+        AgentExists for a rename to a taken name.
         """
 
     def agent(self, ref: str) -> Agent:
@@ -220,9 +223,7 @@ class Store(Protocol):
 
     # The three ways to write
 
-    def admit(
-        self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]
-    ) -> Admitted | None:
+    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
         """Insert the execution that `decide` makes of the firing, and move the state.
 
         The insert is the dedupe: where the execution is there already, it is returned as a duplicate, and the state is
@@ -313,7 +314,10 @@ class WorkQueue(Protocol):
         """Send; a message with a `due` is not received before then."""
 
     def receive(self, limit: int, now: datetime) -> Sequence[Message]:
-        """Take up to `limit` messages that are due; each comes again unless its execution moved on."""
+        """Take up to `limit` messages that are due; each comes again unless it is done with."""
+
+    def done(self, message: Message) -> None:
+        """The message was carried out, or is of no use any more."""
 
 
 class AlarmClock(Protocol):
@@ -358,6 +362,9 @@ class FlowRunner(Protocol):
     def run(self, request: RunRequest) -> RunReport:
         """Run it to its end, whatever that is; never raises for what the flow does."""
 
+    def cancel(self, execution_id: str) -> None:
+        """End the attempt at once, if it runs here; `run` then reports `cancelled`."""
+
 
 class SecretStore(Protocol):
     """Keeps secrets, and resolves references to them."""
@@ -395,6 +402,13 @@ class EventBus(Protocol):
         """Publish, durably, at least once; the event's id is the same each time."""
 
 
+class Courier(Protocol):
+    """Posts notifications."""
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""
+
+
 class Observer(Protocol):
     """Learns of every lifecycle event: logs it, counts it."""
 
@@ -413,6 +427,7 @@ class Ports:
     secrets: SecretStore
     blobs: BlobStore
     bus: EventBus
+    courier: Courier
     observe: Observer
     now: Callable[[], datetime]
     chance: Callable[[], float]

@@ -122,7 +122,7 @@ class Result:
     usage: Usage | None = None
 
 
-class FlowFailure(Exception):  # noqa: N818 - it is the outcome of an attempt, the counterpart of Result
+class FlowFailure(Exception):
     """An attempt that failed: the error's type, a message that says how to mend it, and whether to try again.
 
     `retry_after_seconds` is the delay that the flow or its provider asked for; `component` is the id of the node.
