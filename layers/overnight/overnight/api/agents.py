@@ -1,6 +1,6 @@
 """Agents: list, create, read, change, put, delete."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
@@ -13,7 +13,7 @@ from overnight.api.documents import accept, merge
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, page_of, version_of
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
-from overnight.errors import AgentExists, AgentNotFound, EditConflict, Invalid
+from overnight.errors import AgentNotFound, EditConflict, Invalid
 from overnight.ports import Ports
 
 __all__ = ["AGENTS", "create_agent", "get_agent", "list_agents", "router"]
@@ -157,9 +157,7 @@ def delete_agent(ports: Needs, agent: AgentRef, if_match: IfMatch = None) -> Res
     return empty()
 
 
-def _put_new(
-    ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None
-) -> Response[str]:
+def _put_new(ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None) -> Response[str]:
     if if_match is not None:
         raise EditConflict(ref, 0)
     if document.name != ref:

@@ -12,7 +12,19 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
 
-from overnight.api import agents, events, executions, firing, health, lifecycle, problems, schedules, secrets, tasks, verify
+from overnight.api import (
+    agents,
+    events,
+    executions,
+    firing,
+    health,
+    lifecycle,
+    problems,
+    schedules,
+    secrets,
+    tasks,
+    verify,
+)
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
 from overnight.errors import OvernightError
