@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
 from overnight.triggers import Schedule, Trigger, normalise
 from overnight.words import Instant, Name, Word
@@ -168,7 +169,8 @@ class Settlement(Word):
     """What an execution that left the line, or was ordered cancelled, must still be marked as."""
 
     status: Literal["skipped", "cancelled"]
-    reason: str
+    reason: Reason
+    since: Instant
     into: str | None = None
 
 
@@ -189,9 +191,9 @@ class CatchUpPlan(Word):
     """How the missed ticks up to `until` are dealt with: fixed once, then carried out."""
 
     mode: Literal["coalesce", "skip", "all"]
-    after: Instant | None
     oldest: Instant
     until: Instant
+    fixed_at: Instant
 
 
 class AgentState(Word):
@@ -206,6 +208,8 @@ class AgentState(Word):
     line: tuple[Waiting, ...] = ()
     settle: dict[str, Settlement] = {}
     schedules: dict[str, Armed] = {}
+    anchors: dict[str, Instant] = {}
+    """Where intervals without `start_at` are anchored: at their first arming; a pause or a stop doesn't move it."""
     catch_up: dict[str, CatchUpPlan] = {}
     want_version: int = 0
     armed_version: int = 0
@@ -237,4 +241,4 @@ class ArmedPeriod(Word):
     tzdata: str
     since: Instant
     until: Instant | None = None
-    ended: Literal["edited", "paused", "stopped", "error", "deleted", "spent"] | None = None
+    ended: Literal["edited", "paused", "stopped", "error", "deleted"] | None = None

@@ -216,6 +216,7 @@ class Execution(Word):
     test: bool = False
     created_at: Instant
     started_at: Instant | None = None
+    attempt_started_at: Instant | None = None
     finished_at: Instant | None = None
     due: Instant | None = None
     expires_at: Instant | None = None

@@ -41,6 +41,7 @@ __all__ = [
     "AlarmClock",
     "BlobStore",
     "Change",
+    "Courier",
     "Delivery",
     "DueAgent",
     "DueExecution",
@@ -313,7 +314,10 @@ class WorkQueue(Protocol):
         """Send; a message with a `due` is not received before then."""
 
     def receive(self, limit: int, now: datetime) -> Sequence[Message]:
-        """Take up to `limit` messages that are due; each comes again unless its execution moved on."""
+        """Take up to `limit` messages that are due; each comes again unless it is done with."""
+
+    def done(self, message: Message) -> None:
+        """The message was carried out, or is of no use any more."""
 
 
 class AlarmClock(Protocol):
@@ -358,6 +362,9 @@ class FlowRunner(Protocol):
     def run(self, request: RunRequest) -> RunReport:
         """Run it to its end, whatever that is; never raises for what the flow does."""
 
+    def cancel(self, execution_id: str) -> None:
+        """End the attempt at once, if it runs here; `run` then reports `cancelled`."""
+
 
 class SecretStore(Protocol):
     """Keeps secrets, and resolves references to them."""
@@ -395,6 +402,13 @@ class EventBus(Protocol):
         """Publish, durably, at least once; the event's id is the same each time."""
 
 
+class Courier(Protocol):
+    """Posts notifications."""
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""
+
+
 class Observer(Protocol):
     """Learns of every lifecycle event: logs it, counts it."""
 
@@ -413,6 +427,7 @@ class Ports:
     secrets: SecretStore
     blobs: BlobStore
     bus: EventBus
+    courier: Courier
     observe: Observer
     now: Callable[[], datetime]
     chance: Callable[[], float]

@@ -1,0 +1,48 @@
+# For users: demo, serve. For developers: the rest. Each target first makes .venv what it needs (tools/setup).
+# PYTHON=/path/to/python3 chooses the interpreter, ARGS='…' goes to the command. GNU make 3.81 is enough.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo serve test test-slow check bench format lock clean venv-uv venv-demo venv-dev
+
+RUN := .venv/bin/python -m
+ARGS :=
+
+help: ## show this list
+	@echo "usage: make TARGET [PYTHON=/path/to/python3] [ARGS='…']"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+demo: venv-demo ## watch flows and agents run unattended, about 30 s after installation
+	@.venv/bin/overnight demo $(ARGS)
+
+serve: venv-demo ## start the embedded engine, e.g. ARGS='--port 8080'
+	@.venv/bin/overnight serve $(ARGS)
+
+test: venv-dev ## the tests that are quick
+	$(RUN) pytest -m "not slow" $(ARGS)
+
+# pytest exits 5 where there are no tests
+test-slow: venv-dev ## the tests that take long
+	$(RUN) pytest -m slow $(ARGS) || test $$? -eq 5
+
+check: venv-dev ## format, lint and types
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+bench: venv-dev ## measure throughput, latency and lateness
+	$(RUN) tests.bench $(ARGS)
+
+format: venv-dev ## format, and mend what ruff can mend
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+lock: venv-uv ## resolve requirements/ from pyproject.toml, e.g. ARGS=--upgrade
+	tools/lock $(ARGS)
+
+clean: ## remove the virtual environment and all caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv-uv venv-demo venv-dev:
+	@tools/setup $(subst venv-,,$@)

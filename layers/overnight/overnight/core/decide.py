@@ -1,0 +1,226 @@
+"""Admission: one gate for every kind of firing, and the line behind it.
+
+Pure functions of what is stored and the time. `decide` says what a firing becomes; `vacate` and `promote` say what
+happens when a slot is free; `rejoin` lets in what was admitted before. None of them reads a clock or changes anything:
+they return what the agent's state becomes, and what is to be sent.
+
+    firing ─> decide ─┬─> slot ─────────> send
+                      ├─> line ─ promote ─> slot ─> send
+                      ├─> skipped (a record, at once)
+                      └─> refused (an error, no record)
+"""
+
+from datetime import datetime, timedelta
+
+from overnight.agents import Agent, AgentState, AgentStatus, Settlement, Slot, Waiting
+from overnight.core.due import resend_after
+from overnight.errors import AgentStopped, LineFull, NoFreeSlot, NotActive
+from overnight.executions import Execution, Firing, FiringKind, Message, Reason, Status
+from overnight.policies import MAX_RUNNING, OnOverlap
+from overnight.ports import Admission, Transition
+
+__all__ = ["MAX_DEPTH", "claim", "decide", "promote", "rejoin", "sweep", "vacate"]
+
+MAX_DEPTH = 8
+"""How long a chain of agents that follow agents may become."""
+
+RETRY_AFTER_SECONDS = 30
+
+
+def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission | None:
+    """What a firing becomes: an execution in a slot, in the line, or skipped; None drops it without a record.
+
+    Raises AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again.
+    """
+    if firing.disposition:
+        return _skipped(agent, state, firing, firing.disposition, now, into=firing.into)
+    match _gate(agent, state, firing):
+        case None:
+            return None
+        case Reason() as reason:
+            return _skipped(agent, state, firing, reason, now)
+    return _admitted(agent, sweep(state, now), firing, now)
+
+
+def _gate(agent: Agent, state: AgentState, firing: Firing) -> Reason | bool | None:
+    """True lets the firing in, a reason skips it, None drops it; raises to refuse."""
+    if firing.depth > MAX_DEPTH:
+        return Reason.DEPTH
+    if state.status is AgentStatus.ACTIVE or firing.kind is FiringKind.MANUAL:
+        return True
+    match firing.kind:
+        case FiringKind.WEBHOOK if state.status is AgentStatus.STOPPED:
+            raise AgentStopped(agent.name)
+        case FiringKind.EVENT if state.status is AgentStatus.STOPPED:
+            return None
+        case FiringKind.WEBHOOK | FiringKind.EVENT:
+            return Reason.PAUSED
+        case FiringKind.BACKFILL:
+            raise NotActive(agent.name, state.status)
+        case _:
+            return None
+
+
+def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission:
+    """Let the firing into a slot or the line, by the agent's overlap policy."""
+    policy = agent.document.concurrency
+    free = len(state.running) < policy.slots and not state.line
+    execution = _execution(agent, firing, Status.PENDING, now)
+    if free:
+        return Admission(execution, claim(state, firing.execution_id, firing.agent_id, 1, now))
+    if state.status is not AgentStatus.ACTIVE:
+        raise NoFreeSlot(agent.name, len(state.running))
+    overlap = OnOverlap.QUEUE if firing.kind is FiringKind.BACKFILL else policy.on_overlap
+    limit = MAX_RUNNING if firing.kind is FiringKind.BACKFILL else policy.queue_limit
+    match overlap:
+        case OnOverlap.SKIP:
+            return _skipped(agent, state, firing, Reason.OVERLAP, now)
+        case OnOverlap.QUEUE_ONE:
+            state = _displace(state, firing.execution_id, now)
+        case OnOverlap.CANCEL_RUNNING:
+            state = _cancel_oldest(_displace(state, firing.execution_id, now), now)
+    if sum(not waiting.again for waiting in state.line) >= limit:
+        if firing.kind is FiringKind.SCHEDULE:
+            return _skipped(agent, state, firing, Reason.QUEUE_FULL, now)
+        raise LineFull(agent.name, limit, RETRY_AFTER_SECONDS)
+    waiting = Waiting(id=firing.execution_id, expires_at=execution.expires_at)
+    return Admission(execution, Transition(state.model_copy(update={"line": (*state.line, waiting)})))
+
+
+def _displace(state: AgentState, winner: str, now: datetime) -> AgentState:
+    """Only the newest waits: those before it are skipped, coalesced into it; what waits again stays."""
+    losers = {
+        waiting.id: Settlement(status="skipped", reason=Reason.COALESCED, since=now, into=winner)
+        for waiting in state.line
+        if not waiting.again
+    }
+    return _leave_line(state, losers)
+
+
+def _cancel_oldest(state: AgentState, now: datetime) -> AgentState:
+    """Order the oldest running execution cancelled that isn't yet."""
+    ordered = sorted((slot.since, id_) for id_, slot in state.running.items() if id_ not in state.settle)
+    if not ordered or len(ordered) < len(state.running):
+        return state  # One is on its way out already, and the newest takes its slot.
+    order = Settlement(status="cancelled", reason=Reason.OVERLAP, since=now)
+    return state.model_copy(update={"settle": {**state.settle, ordered[0][1]: order}})
+
+
+def sweep(state: AgentState, now: datetime) -> AgentState:
+    """Take out of the line what could not start in time."""
+    expired = {
+        waiting.id: Settlement(status="skipped", reason=Reason.EXPIRED, since=now)
+        for waiting in state.line
+        if waiting.expires_at and waiting.expires_at <= now
+    }
+    return _leave_line(state, expired)
+
+
+def _leave_line(state: AgentState, settle: dict[str, Settlement]) -> AgentState:
+    if not settle:
+        return state
+    line = tuple(waiting for waiting in state.line if waiting.id not in settle)
+    return state.model_copy(update={"line": line, "settle": {**state.settle, **settle}})
+
+
+def empty_line(state: AgentState, reason: Reason, now: datetime) -> AgentState:
+    """Cancel everything that waits."""
+    return _leave_line(
+        state, {waiting.id: Settlement(status="cancelled", reason=reason, since=now) for waiting in state.line}
+    )
+
+
+def cancel_all_running(state: AgentState, reason: Reason, now: datetime) -> AgentState:
+    """Order everything that runs cancelled."""
+    orders = {id_: Settlement(status="cancelled", reason=reason, since=now) for id_ in state.running}
+    return state.model_copy(update={"settle": {**orders, **state.settle}})
+
+
+def claim(state: AgentState, id_: str, agent_id: str, attempt: int, now: datetime) -> Transition:
+    """Take a slot, and send the attempt to a worker."""
+    slot = Slot(attempt=attempt, since=now, look_at=now + resend_after(0))
+    message = Message(kind="run", execution_id=id_, agent_id=agent_id, attempt=attempt)
+    return Transition(state.model_copy(update={"running": {**state.running, id_: slot}}), (message,))
+
+
+def promote(agent: Agent, state: AgentState, now: datetime) -> Transition:
+    """Give free slots to the head of the line, if the agent is active."""
+    state = sweep(state, now)
+    sends: tuple[Message, ...] = ()
+    while state.status is AgentStatus.ACTIVE and state.line and len(state.running) < agent.document.concurrency.slots:
+        head, *rest = state.line
+        claimed = claim(state.model_copy(update={"line": tuple(rest)}), head.id, agent.id, head.attempt, now)
+        state, sends = claimed.state, sends + claimed.sends
+    return Transition(state, sends)
+
+
+def vacate(agent: Agent, state: AgentState, id_: str, attempt: int, now: datetime) -> Transition | None:
+    """Free the slot of that attempt, and promote; None when it holds none (fencing)."""
+    slot = state.running.get(id_)
+    if slot is None or slot.attempt != attempt:
+        return None
+    running = {other: slot for other, slot in state.running.items() if other != id_}
+    return promote(agent, state.model_copy(update={"running": running}), now)
+
+
+def rejoin(
+    agent: Agent, state: AgentState, execution: Execution, now: datetime, *, by_hand: bool
+) -> Transition | None:
+    """Let in what was admitted before: to a slot, or to the head of the line, whatever policy, limit and deadline say.
+
+    Returns None when it is in already. Of an agent that is not active only what somebody asked for `by_hand` takes a
+    slot; the rest waits.
+    """
+    if state.holds(execution.id):
+        return None
+    attempt = execution.attempt + 1
+    if (state.status is AgentStatus.ACTIVE or by_hand) and len(state.running) < agent.document.concurrency.slots:
+        return claim(state, execution.id, execution.agent_id, attempt, now)
+    waiting = Waiting(id=execution.id, attempt=attempt, again=True)
+    return Transition(state.model_copy(update={"line": _behind_the_others(state.line, waiting)}))
+
+
+def _behind_the_others(line: tuple[Waiting, ...], waiting: Waiting) -> tuple[Waiting, ...]:
+    """The head of the line, but behind those that came back before it."""
+    again = sum(other.again for other in line)
+    return (*line[:again], waiting, *line[again:])
+
+
+def _skipped(  # noqa: PLR0913
+    agent: Agent, state: AgentState, firing: Firing, reason: Reason, now: datetime, *, into: str | None = None
+) -> Admission:
+    return Admission(_execution(agent, firing, Status.SKIPPED, now, reason, into), Transition(state))
+
+
+def _execution(  # noqa: PLR0913
+    agent: Agent, firing: Firing, status: Status, now: datetime, reason: Reason | None = None, into: str | None = None
+) -> Execution:
+    skipped = status is Status.SKIPPED
+    deadline = agent.document.start_deadline_seconds
+    return Execution(
+        id=firing.execution_id,
+        agent_id=agent.id,
+        agent=agent.name,
+        status=status,
+        reason=reason,
+        into=into,
+        kind=firing.kind,
+        dedupe_key=firing.dedupe_key,
+        trigger=firing.trigger,
+        nominal=firing.nominal,
+        until=firing.until,
+        count=firing.count,
+        previous=firing.previous,
+        missed_ticks=firing.missed_ticks,
+        payload=firing.payload,
+        input=firing.input,
+        body_sha256=firing.body_sha256,
+        agent_version=agent.version,
+        depth=firing.depth,
+        replay_of=firing.replay_of,
+        test=firing.test,
+        created_at=now,
+        finished_at=now if skipped else None,
+        retain_until=now + timedelta(days=agent.document.retention_days) if skipped else None,
+        expires_at=now + timedelta(seconds=deadline) if deadline and not skipped else None,
+    )

@@ -1,0 +1,190 @@
+"""Run: heavy. Start the attempt that a message asks for, run the flow, record how it ended, settle.
+
+    message ──> start ──> flow ──> outcome ──> publish ──> release or retry
+      └ stale: dropped       └ a late outcome is fenced off, and goes to the log
+"""
+
+from datetime import timedelta
+
+from pydantic import JsonValue
+
+from overnight.agents import Agent, AgentState, LangflowFlow
+from overnight.core import attempts, retry
+from overnight.core.attempts import Ending
+from overnight.core.payloads import hold, opened
+from overnight.core.settle import conclude, definition, published, release
+from overnight.errors import ExecutionNotFound, NotFound, OvernightError
+from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
+from overnight.ports import Ports, RunReport, RunRequest, Transition
+
+__all__ = ["cancel", "finish", "run"]
+
+
+def run(ports: Ports, message: Message) -> None:
+    """Carry out one message to its end; any number of times, and in any order, does no harm."""
+    if message.kind == "retry" and not retry.claim(ports, message):
+        ports.queue.done(message)
+        return
+    execution = _start(ports, message)
+    if execution is not None:
+        agent = definition(ports, execution)
+        finish(ports, execution, execution.attempt, agent, _attempt(ports, execution, agent))
+    ports.queue.done(message)
+
+
+def _start(ports: Ports, message: Message) -> Execution | None:
+    """Start the attempt; None when there is nothing to run, with what was left over from it carried out."""
+    now = ports.now()
+    lease = Lease(worker=ports.worker, until=now + timedelta(seconds=ports.lease_seconds))
+    try:
+        revised = ports.store.revise(
+            message.execution_id, lambda row: attempts.begin(row, message.attempt, lease, now)
+        )
+        execution = revised[0].execution if revised else ports.store.execution(message.execution_id)
+    except ExecutionNotFound:
+        return None
+    if revised and execution.status is Status.RUNNING:
+        ports.observe(
+            "execution.started",
+            agent=execution.agent,
+            execution_id=execution.id,
+            attempt=execution.attempt,
+            worker=ports.worker,
+            lateness_seconds=execution.lateness_seconds if execution.attempt == 1 else None,
+            wait_seconds=(now - execution.created_at).total_seconds() if execution.attempt == 1 else None,
+        )
+        return execution
+    if execution.status.terminal:
+        conclude(ports, execution, message.attempt)
+    return None
+
+
+def _attempt(ports: Ports, execution: Execution, agent: Agent) -> RunReport:
+    """Gather what the flow is given, and run it."""
+    try:
+        request = _request(ports, execution, agent)
+    except OvernightError as missing:
+        failure = Failure(type=type(missing).__name__, message=str(missing), retryable=not isinstance(missing, NotFound))
+        return RunReport(AttemptOutcome.FAILED, failure=failure)
+    return ports.runner.run(request)
+
+
+def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
+    document = agent.document
+    given = document.input.model_dump(exclude={"share_session", "session_id"})
+    given |= _object(opened(ports.blobs, execution.input))
+    session = given.pop("session_id", None) or document.input.session_id
+    if not isinstance(session, str):
+        session = agent.id if document.input.share_session else execution.id
+    flow_json = None
+    if isinstance(document.flow, LangflowFlow):
+        flow_json = ports.blobs.get(document.flow.langflow).decode()
+    return RunRequest(
+        execution=execution,
+        agent=agent,
+        flow_json=flow_json,
+        input=given,
+        variables={name: ports.secrets.resolve(reference) for name, reference in document.variables.items()},
+        payload=opened(ports.blobs, execution.payload),
+        session_id=session,
+        timeout_seconds=document.timeout_seconds,
+    )
+
+
+def _object(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def finish(ports: Ports, execution: Execution, attempt: int, agent: Agent, report: RunReport) -> None:
+    """Record how the attempt ended, unless it is another's by now; then settle."""
+    now, chance = ports.now(), ports.chance()
+    ending = Ending(
+        outcome=report.outcome,
+        worker=ports.worker,
+        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)})
+        if report.outcome is AttemptOutcome.SUCCEEDED
+        else None,
+        failure=report.failure,
+        usage=report.usage,
+        log=ports.blobs.put(report.log.encode()) if report.log else None,
+    )
+    revised = ports.store.revise(
+        execution.id, lambda row: attempts.end(row, attempt, ending, agent, now, chance), known=execution
+    )
+    if revised is None:
+        execution = ports.store.execution(execution.id)
+        ports.observe(
+            "attempt.fenced",
+            agent=execution.agent,
+            execution_id=execution.id,
+            attempt=attempt,
+            outcome=report.outcome,
+            status=execution.status,
+        )
+        if execution.status.terminal and execution.attempt == attempt:
+            conclude(ports, execution, attempt)
+        return
+    if revised[1]:
+        ports.queue.send(revised[1])
+    execution = revised[0].execution
+    _tell(ports, execution, report, attempt)
+    conclude(ports, execution, attempt)
+
+
+def _tell(ports: Ports, execution: Execution, report: RunReport, attempt: int) -> None:
+    facts = {
+        "agent": execution.agent,
+        "execution_id": execution.id,
+        "attempt": attempt,
+        "outcome": report.outcome,
+        "duration_seconds": _seconds(execution),
+        "error": f"{report.failure.type}: {report.failure.message}" if report.failure else None,
+    }
+    match execution.status:
+        case Status.RETRYING:
+            ports.observe("execution.retry_scheduled", due=execution.due, **facts)
+        case Status.FAILED:
+            ports.observe("execution.failed", **facts)
+            ports.observe("execution.dead_lettered", agent=execution.agent, execution_id=execution.id)
+        case status:
+            ports.observe(f"execution.{status}", **facts)
+
+
+def _seconds(execution: Execution) -> float | None:
+    if execution.attempt_started_at is None or execution.finished_at is None:
+        return None
+    return (execution.finished_at - execution.attempt_started_at).total_seconds()
+
+
+def cancel(ports: Ports, execution_id: str) -> Execution:
+    """Cancel an execution: the record at once, the slot when its worker lets go. A terminal one stays as it is.
+
+    Raises ExecutionNotFound.
+    """
+    now = ports.now()
+    execution = ports.store.execution(execution_id)
+    agent = definition(ports, execution)
+    revised = ports.store.revise(
+        execution_id, lambda row: attempts.cancel(row, Reason.REQUESTED, agent, now), known=execution
+    )
+    if revised is None:
+        return ports.store.execution(execution_id)
+    cancelled = revised[0].execution
+    ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
+    published(ports, cancelled)
+    _let_go(ports, cancelled)
+    return cancelled
+
+
+def _let_go(ports: Ports, execution: Execution) -> None:
+    """Take a cancelled execution out of the line, stop its worker, or free the slot that no worker has taken up."""
+
+    def leave(agent: Agent, state: AgentState) -> Transition | None:  # noqa: ARG001
+        line = tuple(waiting for waiting in state.line if waiting.id != execution.id)
+        return Transition(state.model_copy(update={"line": line})) if len(line) < len(state.line) else None
+
+    ports.store.transition(execution.agent_id, leave)
+    ports.runner.cancel(execution.id)
+    slot = ports.store.read(execution.agent_id)[1].running.get(execution.id)
+    if slot and slot.attempt == execution.attempt + 1:
+        release(ports, execution, slot.attempt)
