@@ -183,6 +183,7 @@ class Armed(Word):
     version: int
     since: Instant
     anchor: Instant
+    tzdata: str
     cursor: Instant | None = None
     next: Instant | None = None
 

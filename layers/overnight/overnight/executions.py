@@ -1,7 +1,6 @@
 """A firing is one reason to run; an execution is its durable record; an attempt is one try of the flow."""
 
 import hashlib
-
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -265,5 +264,3 @@ class Event(Word):
         """The names under which it is subscribed to: its own, and each prefix that ends at a dot, with `*`."""
         parts = self.name.split(".")
         return (self.name, *(".".join(parts[:end]) + ".*" for end in range(len(parts) - 1, 0, -1)))
-
-

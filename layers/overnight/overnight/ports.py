@@ -11,13 +11,15 @@ and two that span more: `readmit` (an execution and its agent's state) and `chan
 armed periods). A function raises to refuse, and then nothing is written; it returns None where nothing is to be done.
 
 What a verb's function wants sent is sent by the store where queue and store share a transaction (SQL), and handed back
-as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses is found by the watchdog.
+as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses, the watchdog repeats.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.executions import (
@@ -26,9 +28,8 @@ from overnight.executions import (
     Event,
     Execution,
     Failure,
-    FiringKind,
     Firing,
-    JsonValue,
+    FiringKind,
     Message,
     Reason,
     Status,
@@ -196,7 +197,8 @@ class Store(Protocol):
     ) -> tuple[Change, tuple[Message, ...]] | None:
         """Move an agent, its state and its armed periods as one; what is unsent comes back with it.
 
-        A change of the version keeps the former definition; `deleted_at` frees the name. Raises AgentNotFound; AgentExists for a rename to a taken name.
+        A change of the version keeps the former definition; `deleted_at` frees the name. Raises AgentNotFound;
+        AgentExists for a rename to a taken name.
         """
 
     def agent(self, ref: str) -> Agent:
@@ -221,9 +223,7 @@ class Store(Protocol):
 
     # The three ways to write
 
-    def admit(
-        self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]
-    ) -> Admitted | None:
+    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
         """Insert the execution that `decide` makes of the firing, and move the state.
 
         The insert is the dedupe: where the execution is there already, it is returned as a duplicate, and the state is

@@ -74,7 +74,9 @@ def renew(execution: Execution, attempt: int, until: datetime) -> Revision | Non
     return Revision(execution.model_copy(update={"lease": execution.lease.model_copy(update={"until": until})}))
 
 
-def end(execution: Execution, attempt: int, ending: Ending, agent: Agent, now: datetime, chance: float) -> Revision | None:
+def end(
+    execution: Execution, attempt: int, ending: Ending, agent: Agent, now: datetime, chance: float
+) -> Revision | None:
     """Record how the attempt ended: final, or to be retried after a wait. None when it isn't the running one.
 
     `agent` is the pinned definition, whose retry policy and retention hold.

@@ -163,9 +163,7 @@ def vacate(agent: Agent, state: AgentState, id_: str, attempt: int, now: datetim
     return promote(agent, state.model_copy(update={"running": running}), now)
 
 
-def rejoin(
-    agent: Agent, state: AgentState, execution: Execution, now: datetime, *, by_hand: bool
-) -> Transition | None:
+def rejoin(agent: Agent, state: AgentState, execution: Execution, now: datetime, *, by_hand: bool) -> Transition | None:
     """Let in what was admitted before: to a slot, or to the head of the line, whatever policy, limit and deadline say.
 
     Returns None when it is in already. Of an agent that is not active only what somebody asked for `by_hand` takes a
@@ -186,13 +184,13 @@ def _behind_the_others(line: tuple[Waiting, ...], waiting: Waiting) -> tuple[Wai
     return (*line[:again], waiting, *line[again:])
 
 
-def _skipped(  # noqa: PLR0913
+def _skipped(
     agent: Agent, state: AgentState, firing: Firing, reason: Reason, now: datetime, *, into: str | None = None
 ) -> Admission:
     return Admission(_execution(agent, firing, Status.SKIPPED, now, reason, into), Transition(state))
 
 
-def _execution(  # noqa: PLR0913
+def _execution(
     agent: Agent, firing: Firing, status: Status, now: datetime, reason: Reason | None = None, into: str | None = None
 ) -> Execution:
     skipped = status is Status.SKIPPED

@@ -22,7 +22,7 @@ from overnight.ports import Admission, Admitted, Ports, Transition
 __all__ = ["admit", "tick", "trigger", "walk"]
 
 
-def trigger(  # noqa: PLR0913
+def trigger(
     ports: Ports,
     ref: str,
     *,

@@ -21,7 +21,19 @@ from overnight.core.decide import decide
 from overnight.executions import Firing, FiringKind, Reason, execution_id
 from overnight.ports import Admission, Transition
 
-__all__ = ["ON_TIME", "Step", "alarm_at", "calendar_of", "on_time", "passed", "plan", "planned", "record", "step", "tick_key"]
+__all__ = [
+    "ON_TIME",
+    "Step",
+    "alarm_at",
+    "calendar_of",
+    "on_time",
+    "passed",
+    "plan",
+    "planned",
+    "record",
+    "step",
+    "tick_key",
+]
 
 ON_TIME = timedelta(minutes=5)
 """A tick that is fired later than this is missed, and dealt with by its schedule's catch-up policy."""
@@ -127,7 +139,7 @@ def _told(calendar: Calendar, made: CatchUpPlan, armed: Armed, winner: datetime)
     return tuple(reversed(told))
 
 
-def _one(  # noqa: PLR0913
+def _one(
     agent: Agent,
     trigger: str,
     armed: Armed,
@@ -155,7 +167,7 @@ def _one(  # noqa: PLR0913
     return Step(firing, nominal)
 
 
-def _many(  # noqa: PLR0913
+def _many(
     agent: Agent,
     trigger: str,
     armed: Armed,

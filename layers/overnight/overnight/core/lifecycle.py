@@ -1,8 +1,8 @@
 """An agent's life: create, edit, start, stop, pause, resume, delete. The record first; schedules follow.
 
 Every change is one write of agent, state and armed periods. A change that closes an armed period is made only when the
-ledger has a record of every tick up to that moment: until then it raises `_Behind` inside, the ledger is walked, and the
-change tried again. Then the alarm clock is brought in line: `want_version` in the record, the clock, `armed_version`.
+ledger has a record of every tick up to that moment: until then it raises `_Behind` inside, the ledger is walked, and
+the change tried again. Then the alarm clock is brought in line: `want_version` in the record, the clock, `armed_version`.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from overnight.core.settle import settle
 from overnight.errors import AgentNotFound, AgentStopped, EditConflict, Invalid, OvernightError
 from overnight.executions import Reason
 from overnight.ports import Change, Ports, Transition
-from overnight.triggers import Schedule
+from overnight.triggers import DateTrigger, Schedule
 
-__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "start", "stop"]
+__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "rezone", "start", "stop"]
 
 Changed = tuple[Agent, AgentState]
 
 
-class _Behind(Exception):  # noqa: N818 - a signal, not an error
+class _Behind(Exception):
     """The ledger of a schedule that is about to be closed lags behind."""
 
     def __init__(self, trigger: str) -> None:
@@ -120,6 +120,17 @@ def fail(ports: Ports, ref: str, reason: str) -> Changed:
     return _change(ports, ref, move, "agent.error")
 
 
+def rezone(ports: Ports, ref: str) -> Changed:
+    """Arm anew what was armed under another release of tzdata, so that each period says what it was computed by."""
+
+    def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
+        if all(armed.tzdata == tzdata_version() for armed in state.schedules.values()):
+            return None
+        return _changed(agent, agent, state, state.status, now, "edited")
+
+    return _change(ports, ref, move, "agent.rezoned")
+
+
 def delete(ports: Ports, ref: str, *, if_match: int | None = None) -> None:
     """Disarm an agent and retire it; its history stays until its retention has passed.
 
@@ -208,7 +219,7 @@ def arm(ports: Ports, agent_id: str, *, also: tuple[str, ...] = ()) -> None:
     ports.store.transition(agent_id, done)
 
 
-def _changed(  # noqa: PLR0913
+def _changed(
     before: Agent,
     after: Agent,
     state: AgentState,
@@ -227,7 +238,7 @@ def _changed(  # noqa: PLR0913
     kept = {
         name: armed
         for name, armed in state.schedules.items()
-        if name in wanted and defined.get(name) == wanted[name]
+        if name in wanted and defined.get(name) == wanted[name] and armed.tzdata == tzdata_version()
     }
     version = state.want_version + 1
     periods = []
@@ -266,10 +277,11 @@ def _changed(  # noqa: PLR0913
 
 
 def _opened(schedule: Schedule, anchor: datetime, version: int, now: datetime) -> Armed:
-    return Armed(version=version, since=now, anchor=anchor, next=schedule.calendar(anchor).next(now))
+    upcoming = schedule.calendar(anchor).next(now)
+    return Armed(version=version, since=now, anchor=anchor, tzdata=tzdata_version(), next=upcoming)
 
 
-def _period(  # noqa: PLR0913
+def _period(
     agent_id: str,
     trigger: str,
     schedule: Schedule,
@@ -284,16 +296,16 @@ def _period(  # noqa: PLR0913
         version=armed.version,
         definition=schedule,
         anchor=armed.anchor,
-        tzdata=tzdata_version(),
+        tzdata=armed.tzdata,
         since=armed.since,
         until=until,
-        ended=ended,  # type: ignore[arg-type]
+        ended=ended,
     )
 
 
 def _refuse_past_dates(document: AgentDocument, known: dict[str, Schedule], now: datetime) -> None:
     for number, trigger in enumerate(document.triggers):
-        if trigger.kind != "date" or known.get(trigger.name) == trigger:
+        if not isinstance(trigger, DateTrigger) or known.get(trigger.name) == trigger:
             continue
         try:
             trigger.refuse_past(now)

@@ -113,7 +113,5 @@ def deliver(ports: Ports, delivery: Delivery) -> Delivery:
         error=error,
     )
     ports.store.put_delivery(tried)
-    ports.observe(
-        f"notification.{result}", agent_id=delivery.agent_id, execution_id=delivery.execution_id, error=error
-    )
+    ports.observe(f"notification.{result}", agent_id=delivery.agent_id, execution_id=delivery.execution_id, error=error)
     return tried

@@ -1,4 +1,4 @@
-"""What was admitted before and must wait again: retries and redrives, from a due time of their own to a slot or the line."""
+"""Retries and redrives: what was admitted before goes from a due time of its own to a slot, or to the line."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def claim(ports: Ports, message: Message) -> bool:
         if state.status is AgentStatus.STOPPED and not by_hand:
             reason = Reason.DELETED if agent.deleted_at else Reason.STOPPED
             cancelled = attempts.cancel(row, reason, agent, now)
-            return cancelled and (cancelled, Transition(state))
+            return (cancelled, Transition(state)) if cancelled else None
         waiting = rejoin(agent, state, row, now, by_hand=by_hand)
         if waiting is None:
             waiting = Transition(state)

@@ -1,7 +1,7 @@
 """Run: heavy. Start the attempt that a message asks for, run the flow, record how it ended, settle.
 
-    message ──> start ──> flow ──> outcome ──> publish ──> release or retry
-      └ stale: dropped       └ a late outcome is fenced off, and goes to the log
+message ──> start ──> flow ──> outcome ──> publish ──> release or retry
+  └ stale: dropped       └ a late outcome is fenced off, and goes to the log
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ from overnight.core.payloads import hold, opened
 from overnight.core.settle import conclude, definition, published, release
 from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
-from overnight.ports import Ports, RunReport, RunRequest, Transition
+from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
 
 __all__ = ["cancel", "finish", "run"]
 
@@ -37,9 +37,7 @@ def _start(ports: Ports, message: Message) -> Execution | None:
     now = ports.now()
     lease = Lease(worker=ports.worker, until=now + timedelta(seconds=ports.lease_seconds))
     try:
-        revised = ports.store.revise(
-            message.execution_id, lambda row: attempts.begin(row, message.attempt, lease, now)
-        )
+        revised = ports.store.revise(message.execution_id, lambda row: attempts.begin(row, message.attempt, lease, now))
         execution = revised[0].execution if revised else ports.store.execution(message.execution_id)
     except ExecutionNotFound:
         return None
@@ -64,7 +62,9 @@ def _attempt(ports: Ports, execution: Execution, agent: Agent) -> RunReport:
     try:
         request = _request(ports, execution, agent)
     except OvernightError as missing:
-        failure = Failure(type=type(missing).__name__, message=str(missing), retryable=not isinstance(missing, NotFound))
+        failure = Failure(
+            type=type(missing).__name__, message=str(missing), retryable=not isinstance(missing, NotFound)
+        )
         return RunReport(AttemptOutcome.FAILED, failure=failure)
     return ports.runner.run(request)
 
@@ -95,8 +95,13 @@ def _object(value: JsonValue) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
 
-def finish(ports: Ports, execution: Execution, attempt: int, agent: Agent, report: RunReport) -> None:
-    """Record how the attempt ended, unless it is another's by now; then settle."""
+def finish(
+    ports: Ports, execution: Execution, attempt: int, agent: Agent, report: RunReport, *, lease_over: bool = False
+) -> None:
+    """Record how the attempt ended, unless it is another's by now; then settle.
+
+    With `lease_over`, nothing is done if its lease was renewed in between.
+    """
     now, chance = ports.now(), ports.chance()
     ending = Ending(
         outcome=report.outcome,
@@ -108,9 +113,13 @@ def finish(ports: Ports, execution: Execution, attempt: int, agent: Agent, repor
         usage=report.usage,
         log=ports.blobs.put(report.log.encode()) if report.log else None,
     )
-    revised = ports.store.revise(
-        execution.id, lambda row: attempts.end(row, attempt, ending, agent, now, chance), known=execution
-    )
+
+    def ended(row: Execution) -> Revision | None:
+        if lease_over and row.lease and row.lease.until > now:
+            return None
+        return attempts.end(row, attempt, ending, agent, now, chance)
+
+    revised = ports.store.revise(execution.id, ended, known=execution)
     if revised is None:
         execution = ports.store.execution(execution.id)
         ports.observe(

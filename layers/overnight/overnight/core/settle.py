@@ -115,9 +115,7 @@ def _settle(ports: Ports, state: AgentState, id_: str, order: Settlement) -> Non
     revised = ports.store.revise(id_, lambda row: attempts.conclude(row, order, agent, now), known=execution)
     if revised is not None:
         execution = revised[0].execution
-        ports.observe(
-            f"execution.{execution.status}", agent=execution.agent, execution_id=id_, reason=execution.reason
-        )
+        ports.observe(f"execution.{execution.status}", agent=execution.agent, execution_id=id_, reason=execution.reason)
         published(ports, execution)
     slot = state.running.get(id_)
     if slot is None:

@@ -1,0 +1,142 @@
+"""The watchdog: the second, independent clock. Whatever a crash left between two writes, it finds and carries on.
+
+It reads hints (what is due), reads each thing again, and does what whoever was interrupted would have done next. Each
+item stands by itself: one that raises is put off, and the others go on.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from overnight.agents import Agent, AgentState, Slot
+from overnight.core import lifecycle
+from overnight.core.decide import sweep, vacate
+from overnight.core.due import resend_after
+from overnight.core.events import fan_out
+from overnight.core.fire import walk
+from overnight.core.notify import deliver
+from overnight.core.run import finish
+from overnight.core.settle import conclude, definition, release, settle
+from overnight.errors import ExecutionNotFound
+from overnight.executions import AttemptOutcome, Execution, Failure, Message, Status
+from overnight.ports import Ports, RunReport, Transition
+
+__all__ = ["look", "watch"]
+
+PUT_OFF = timedelta(seconds=60)
+
+LOST = Failure(
+    type="Lost",
+    message="the worker that ran this attempt is gone: it was killed, ran out of memory, or lost its machine",
+)
+
+
+def watch(ports: Ports, *, limit: int = 100) -> int:
+    """One round over all that is due; how many things were looked at."""
+    now = ports.now()
+    looked = 0
+    for agent in ports.store.due_agents(now, limit):
+        looked += 1
+        _each(ports, lambda id_=agent.agent_id: look(ports, id_), agent.agent_id, now)  # type: ignore[misc]
+    for due in ports.store.due_executions(now - timedelta(seconds=30), limit):
+        looked += 1
+        _each(ports, lambda id_=due.execution_id: _send_again(ports, id_), due.agent_id, now)  # type: ignore[misc]
+    for event in ports.store.pending_events(now - timedelta(seconds=30), limit):
+        looked += 1
+        _each(ports, lambda event=event: fan_out(ports, event), None, now)  # type: ignore[misc]
+    for delivery in ports.store.due_deliveries(now, limit):
+        looked += 1
+        _each(ports, lambda delivery=delivery: deliver(ports, delivery), None, now)  # type: ignore[misc]
+    return looked
+
+
+def _each(ports: Ports, work: Callable[[], object], agent_id: str | None, now: datetime) -> None:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - one item must not keep the watchdog from the others
+        ports.observe("watchdog.failed", agent_id=agent_id, error=f"{type(error).__name__}: {error}")
+        if agent_id:
+            ports.store.put_off(agent_id, now + PUT_OFF)
+
+
+def look(ports: Ports, agent_id: str) -> None:
+    """Look at everything that one agent's state says is due."""
+    now = ports.now()
+    agent, state = ports.store.read(agent_id)
+    for id_, slot in state.running.items():
+        if slot.look_at <= now:
+            _look_at_slot(ports, agent, id_, slot)
+    if sweep(state, now) is not state:
+        ports.store.transition(agent_id, lambda agent, state: Transition(sweep(state, now)))  # noqa: ARG005
+    if ports.store.read(agent_id)[1].settle:
+        settle(ports, agent_id)
+    for trigger, armed in state.schedules.items():
+        if armed.next and armed.next <= now:
+            walk(ports, agent_id, trigger)
+    if state.trip:
+        lifecycle.fail(ports, agent_id, state.trip)
+    elif state.want_version != state.armed_version:
+        lifecycle.arm(ports, agent_id)
+
+
+def _look_at_slot(ports: Ports, agent: Agent, id_: str, slot: Slot) -> None:
+    """A slot whose time to look has come: resend, wait, declare lost, or release."""
+    now = ports.now()
+    try:
+        execution = ports.store.execution(id_)
+    except ExecutionNotFound:
+        ports.store.transition(agent.id, lambda agent, state: vacate(agent, state, id_, slot.attempt, now))
+        return
+    if execution.status.terminal:
+        conclude(ports, execution, slot.attempt)
+    elif execution.attempt == slot.attempt - 1:
+        _resend(ports, execution, slot)
+    elif execution.status is Status.RUNNING and execution.attempt == slot.attempt:
+        lease = execution.lease
+        if lease and lease.until > now:
+            _put_look(ports, execution, slot.model_copy(update={"look_at": lease.until}))
+        else:
+            _declare_lost(ports, execution)
+    else:  # it waits for a retry of its own, and nobody got to release the slot
+        release(ports, execution, slot.attempt)
+
+
+def _resend(ports: Ports, execution: Execution, slot: Slot) -> None:
+    """No worker has taken it up: send it again, and wait longer each time."""
+    message = Message(kind="run", execution_id=execution.id, agent_id=execution.agent_id, attempt=slot.attempt)
+    looks = slot.looks + 1
+    look_at = ports.now() + resend_after(looks)
+    _put_look(ports, execution, slot.model_copy(update={"look_at": look_at, "looks": looks}))
+    ports.queue.send((message,))
+    ports.observe("execution.resent", agent=execution.agent, execution_id=execution.id, attempt=slot.attempt)
+
+
+def _put_look(ports: Ports, execution: Execution, slot: Slot) -> None:
+    def move(agent: Agent, state: AgentState) -> Transition | None:  # noqa: ARG001
+        held = state.running.get(execution.id)
+        if held is None or held.attempt != slot.attempt:
+            return None
+        return Transition(state.model_copy(update={"running": {**state.running, execution.id: slot}}))
+
+    ports.store.transition(execution.agent_id, move)
+
+
+def _declare_lost(ports: Ports, execution: Execution) -> None:
+    """Its lease is over and nobody renewed it: the attempt is lost, and the retry policy goes on."""
+    ports.observe("attempt.lost", agent=execution.agent, execution_id=execution.id, attempt=execution.attempt)
+    report = RunReport(AttemptOutcome.LOST, failure=LOST)
+    finish(ports, execution, execution.attempt, definition(ports, execution), report, lease_over=True)
+
+
+def _send_again(ports: Ports, execution_id: str) -> None:
+    """An execution whose own due time is over, and whose message nobody carried out."""
+    execution = ports.store.execution(execution_id)
+    if execution.due is None or execution.status.terminal:
+        return
+    message = Message(
+        kind="retry",
+        execution_id=execution.id,
+        agent_id=execution.agent_id,
+        attempt=execution.attempt + 1,
+        due=execution.due,
+    )
+    ports.queue.send((message,))
