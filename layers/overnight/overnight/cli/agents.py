@@ -9,12 +9,12 @@ import typer
 
 from overnight.cli.connection import connect
 from overnight.cli.execution import change_as_text, follow, print_execution, short
-from overnight.cli.failure import Failure, Findings, Misuse, plural
+from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Cursor, Json, Limit, Url, Yes
 from overnight.cli.terminal import interactive, now, print_json, print_sheet, print_table, say, status_text, warn
 from overnight.cli.times import instant, moment
-from overnight.cli.values import assigned, json_value, named
+from overnight.cli.values import assigned, interval, json_value, named
 
 if TYPE_CHECKING:
     from overnight.client import View
@@ -81,7 +81,9 @@ def create(
     agent: Annotated[str, typer.Argument(metavar="NAME", help="Its name: letters, digits, _ and -.")],
     flow: Annotated[str, typer.Option(help="A Langflow flow's JSON file, or package.module:callable.")],
     cron: Annotated[str | None, typer.Option(help="Five cron fields, or @hourly … @yearly.")] = None,
-    interval: Annotated[str | None, typer.Option(help="How often, such as hours=1 or minutes=30.")] = None,
+    interval_text: Annotated[
+        str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or minutes=30.")
+    ] = None,
     timezone: Annotated[str | None, typer.Option(help="The cron expression's zone; UTC if not given.")] = None,
     input_value: Annotated[str | None, typer.Option("--input", help="What each run is given.")] = None,
     variables: Annotated[
@@ -94,15 +96,15 @@ def create(
     """Create an agent with one schedule, or none; `overnight apply` takes all the rest. It is STOPPED without --start."""
     from overnight.cli.flow import flow_document  # noqa: PLC0415 - reads flow files
 
-    if cron and interval:
+    if cron and interval_text:
         raise Misuse("give --cron or --interval, not both")
     if timezone and not cron:
         raise Misuse("--timezone goes with --cron")
     document: dict[str, Any] = {"name": agent, "flow": flow_document(flow, Path()), "enabled": start}
     if cron:
         document["schedule"] = {"cron": cron} | ({"timezone": timezone} if timezone else {})
-    if interval:
-        document["schedule"] = {"interval": interval_of(interval)}
+    if interval_text:
+        document["schedule"] = {"interval": interval(interval_text, "--interval")}
     if input_value is not None:
         document["input"] = {"input_value": input_value}
     if variables:
@@ -308,17 +310,6 @@ def backfill(
         print_json(done)
     else:
         say(f"backfill {done['backfill_id']}: {plural(len(done['execution_ids']), 'execution')}")
-
-
-def interval_of(text: str) -> dict[str, float]:
-    """`hours=1,minutes=30` as an interval. Raises Misuse."""
-    amounts: dict[str, float] = {}
-    for unit, amount in named(text.replace(" ", ",").split(","), "--interval").items():
-        try:
-            amounts[unit] = int(amount) if amount.isdigit() else float(amount)
-        except ValueError as error:
-            raise Misuse(f"--interval: {amount!r} is no number; write hours=1 or minutes=30") from error
-    return amounts
 
 
 def _print_stand(view: "View", *, json: bool) -> None:

@@ -2,13 +2,14 @@
 
 import re
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from overnight.cli.failure import Failure
 from overnight.cli.values import json_file
 
-__all__ = ["flow_document"]
+__all__ = ["PythonTarget", "flow_document", "python_target"]
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -28,3 +29,24 @@ def flow_document(flow: str, folder: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Failure(f"{path}: a flow is a JSON object")
     return {"langflow": document}
+
+
+@dataclass(frozen=True, slots=True)
+class PythonTarget:
+    """A callable, and the folder that its module is looked for in."""
+
+    name: str
+    folder: Path
+
+
+def python_target(text: str) -> PythonTarget | None:
+    """`package.module:callable` from the working folder, or `path/to/script.py:callable`; None if it is neither."""
+    place, colon, name = text.rpartition(":")
+    if colon and place.endswith(".py") and name.isidentifier():
+        script = Path(place)
+        if not script.is_file():
+            raise Failure(f"{place}: no such file")
+        if not script.stem.isidentifier():
+            raise Failure(f"{place}: {script.stem!r} can't be imported; a module's name is letters, digits and _")
+        return PythonTarget(f"{script.stem}:{name}", script.resolve().parent)
+    return PythonTarget(text, Path.cwd()) if _CALLABLE.fullmatch(text) and not text.endswith(".json") else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from overnight.cli.failure import Failure, Misuse
 
-__all__ = ["json_file", "json_value", "named", "text_of"]
+__all__ = ["assigned", "interval", "json_file", "json_value", "named", "text_of"]
 
 
 def json_value(text: str | None, option: str) -> Any:
@@ -73,3 +73,15 @@ def assigned(pairs: Iterable[str], option: str) -> dict[str, Any]:
         except ValueError:
             inner[last] = text
     return fields
+
+
+def interval(text: str | None, option: str) -> dict[str, int] | None:
+    """`days=1,hours=12` as an interval's parts. Raises Misuse, naming the option."""
+    if text is None:
+        return None
+    parts: dict[str, int] = {}
+    for unit, amount in named(text.replace(",", " ").split(), option).items():
+        if not amount.isdecimal():
+            raise Misuse(f"{option}: {unit}={amount} is no whole number; write hours=1 or days=1,hours=12")
+        parts[unit] = int(amount)
+    return parts
