@@ -1,5 +1,9 @@
-"""One attempt of a flow, inside a worker: langflow, python or langflow_api."""
+"""One attempt of a flow, inside a worker: langflow, python or langflow_api.
 
+`run` executes a Call; `preload` gets lfx ready ahead of need. `overnight.flows.inspect` reads a flow without lfx.
+"""
+
+from overnight.flows.attempt import run
 from overnight.flows.call import (
     JSON,
     Allowed,
@@ -14,6 +18,9 @@ from overnight.flows.call import (
     Result,
     Usage,
 )
+from overnight.flows.document import FlowDocumentError, digest, validate
+from overnight.flows.failures import Permanent, Retry
+from overnight.flows.ready import preload, prepare
 
 __all__ = [
     "JSON",
@@ -22,10 +29,18 @@ __all__ = [
     "CallInput",
     "FiringContext",
     "Flow",
+    "FlowDocumentError",
     "FlowFailure",
     "LangflowApiFlow",
     "LangflowFlow",
+    "Permanent",
     "PythonFlow",
     "Result",
+    "Retry",
     "Usage",
+    "digest",
+    "preload",
+    "prepare",
+    "run",
+    "validate",
 ]
