@@ -1,5 +1,7 @@
 """A client of the HTTP API, the same on every engine: what the command line talks through."""
 
+import re
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -270,7 +272,7 @@ class Client(AbstractContextManager["Client"]):
         try:
             response = self._http.request(method, path, params=given, **request)
         except httpx.ConnectError as error:
-            raise NoEngine(self.url, str(error) or "connection failed") from error
+            raise NoEngine(self.url, _reason(error)) from error
         except httpx.TimeoutException as error:
             raise NoEngine(self.url, "no answer in time") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -289,6 +291,11 @@ def _agent(ref: str, *verb: str) -> str:
 
 def _execution(execution_id: str, *verb: str) -> str:
     return "/".join(("/api/v1/executions", quote(execution_id, safe=""), *verb))
+
+
+def _reason(error: Exception) -> str:
+    """`connection refused`, without the number that the system has for it."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)).lower() or "connection failed"
 
 
 def _status_line(status: int) -> str:

@@ -30,7 +30,7 @@ Ref = Annotated[str, typer.Argument(metavar="NAME", help="The agent's name or id
     "list", epilog=examples("overnight agents list", "overnight agents list --status PAUSED", "overnight agents list --json")
 )
 def list_(
-    status: Annotated[str | None, typer.Option(help="ACTIVE, PAUSED, STOPPED or ERROR.")] = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="ACTIVE, PAUSED, STOPPED or ERROR.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     json: Json = False,
@@ -79,13 +79,13 @@ def show(agent: Ref, json: Json = False, url: Url = URL) -> None:
 )
 def create(
     agent: Annotated[str, typer.Argument(metavar="NAME", help="Its name: letters, digits, _ and -.")],
-    flow: Annotated[str, typer.Option(help="A Langflow flow's JSON file, or package.module:callable.")],
-    cron: Annotated[str | None, typer.Option(help="Five cron fields, or @hourly … @yearly.")] = None,
+    flow: Annotated[str, typer.Option(metavar="FLOW", help="A Langflow flow's JSON file, or package.module:callable.")],
+    cron: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")] = None,
     interval_text: Annotated[
         str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or minutes=30.")
     ] = None,
-    timezone: Annotated[str | None, typer.Option(help="The cron expression's zone; UTC if not given.")] = None,
-    input_value: Annotated[str | None, typer.Option("--input", help="What each run is given.")] = None,
+    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="The cron expression's zone; UTC if not given.")] = None,
+    input_value: Annotated[str | None, typer.Option("--input", metavar="TEXT", help="What each run is given.")] = None,
     variables: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=REF", help="A variable: NAME=secret:name or NAME=env:X.")
     ] = None,
@@ -93,7 +93,10 @@ def create(
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Create an agent with one schedule, or none; `overnight apply` takes all the rest. It is STOPPED without --start."""
+    """Create an agent with one schedule, or none.
+
+    It is STOPPED without --start. `overnight apply` takes all that an agent can be.
+    """
     from overnight.cli.flow import flow_document  # noqa: PLC0415 - reads flow files
 
     if cron and interval_text:
@@ -126,7 +129,7 @@ def edit(
     changes: Annotated[
         list[str], typer.Option("--set", metavar="FIELD=VALUE", help="A field and its new value, as JSON or plain text.")
     ],
-    if_version: Annotated[int | None, typer.Option(help="Only if it still has this version.")] = None,
+    if_version: Annotated[int | None, typer.Option(metavar="N", help="Only if it still has this version.")] = None,
     json: Json = False,
     url: Url = URL,
 ) -> None:
@@ -142,7 +145,7 @@ def edit(
 
 @app.command(epilog=examples("overnight agents start hello"))
 def start(agent: Ref, json: Json = False, url: Url = URL) -> None:
-    """Start an agent: its schedules are armed, its webhooks and events taken."""
+    """Start an agent: arm its schedules, take its webhooks and events."""
     with connect(url) as client:
         view = client.start(agent)
     _print_stand(view, json=json)
@@ -157,7 +160,7 @@ def stop(
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Stop an agent: its schedules are disarmed, what waits in its line is cancelled."""
+    """Stop an agent: disarm its schedules, cancel its line."""
     with connect(url) as client:
         view = client.stop(agent, cancel_running=cancel_running)
     _print_stand(view, json=json)
@@ -166,11 +169,11 @@ def stop(
 @app.command(epilog=examples("overnight agents pause hello", 'overnight agents pause hello --note "until the key is new"'))
 def pause(
     agent: Ref,
-    note: Annotated[str | None, typer.Option(help="Why; it is shown with the status.")] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is shown with the status.")] = None,
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Pause an agent: its schedules are disarmed, its line waits."""
+    """Pause an agent: disarm its schedules, let its line wait."""
     with connect(url) as client:
         view = client.pause(agent, note=note)
     _print_stand(view, json=json)
@@ -229,7 +232,7 @@ def trigger(
 
 @app.command(epilog=examples("overnight agents delete hello", "overnight agents delete hello --yes"))
 def delete(agent: Ref, yes: Yes = False, url: Url = URL) -> None:
-    """Delete an agent; what it ran is kept as long as its retention says."""
+    """Delete an agent; its executions are kept for a while."""
     with connect(url) as client:
         name = client.agent(agent)["name"]
         if not yes:
@@ -242,7 +245,7 @@ def delete(agent: Ref, yes: Yes = False, url: Url = URL) -> None:
 
 @app.command(epilog=examples("overnight agents status hello"))
 def status(agent: Ref, json: Json = False, url: Url = URL) -> None:
-    """Show what an agent does now: what runs, what waits, what comes next."""
+    """Show what an agent does now, and what comes next."""
     with connect(url) as client:
         view = client.status(agent)
     if json:
@@ -284,7 +287,7 @@ def backfill(
     agent: Ref,
     since: Annotated[str, typer.Option(metavar="TIME", help="From this time on: RFC 3339, a date, 2h, 7d.")],
     until: Annotated[str, typer.Option(metavar="TIME", help="Before this time, written likewise.")] = "now",
-    trigger: Annotated[str | None, typer.Option(help="Only of this trigger.")] = None,
+    trigger: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this trigger.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Yes = False,
     json: Json = False,

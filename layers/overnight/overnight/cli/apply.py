@@ -40,7 +40,7 @@ def apply(
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Make the engine's agents what a file says: create, update, or leave as they are.
+    """Make the engine's agents what a file says.
 
     Nothing is applied unless all of the file is valid. Agents run unless they say `enabled: false`. What was applied
     before a failure stays; the same command goes on from there.

@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from pebble import ProcessExpired, concurrent
 
 from overnight.flows.call import Allowed, Call, FlowFailure, Result
-from overnight.flows.run import run
+from overnight.flows.attempt import run
 
 __all__ = ["attempt"]
 

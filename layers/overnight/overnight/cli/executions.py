@@ -42,10 +42,10 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id, or ho
 def list_(
     agent: Agent = None,
     status: Annotated[
-        str | None, typer.Option(help="pending, running, retrying, succeeded, failed, cancelled or skipped.")
+        str | None, typer.Option(metavar="STATUS", help="pending, running, retrying, succeeded, failed, cancelled or skipped.")
     ] = None,
-    trigger: Annotated[str | None, typer.Option(help="Only of this trigger.")] = None,
-    kind: Annotated[str | None, typer.Option(help="schedule, webhook, event, manual or backfill.")] = None,
+    trigger: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this trigger.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="schedule, webhook, event, manual or backfill.")] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 20,
@@ -75,7 +75,7 @@ def list_(
 
 @app.command(epilog=examples("overnight executions show 3f2a9c41b07d", "overnight executions show 3f2a9c41b07d --json"))
 def show(execution: Id, json: Json = False, url: Url = URL) -> None:
-    """Show one execution: its firing, its attempts, its result or error."""
+    """Show an execution: its firing, attempts, result or error."""
     with connect(url) as client:
         view = client.execution(resolve(client, execution))
     if json:
@@ -125,13 +125,16 @@ def logs(
 )
 def watch(
     execution: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only this one, until it has ended.", show_default=False)
+        str | None, typer.Argument(metavar="ID", help="Only this one, until it has ended.", show_default=False)
     ] = None,
     agent: Agent = None,
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Watch executions as they change, one line for each change; with --json, one JSON object a line."""
+    """Watch executions as they change.
+
+    One line for each change; with --json, each line is a JSON object.
+    """
     tell = print_json_line if json else change_as_text
     with connect(url) as client:
         if execution is not None:
@@ -157,7 +160,10 @@ def watch(
 
 @app.command(epilog=examples("overnight executions cancel 3f2a9c41b07d"))
 def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
-    """Cancel an execution: its record at once, its slot when the worker lets go."""
+    """Cancel an execution.
+
+    Its record says so at once; its slot is free when the worker lets go.
+    """
     with connect(url) as client:
         view = client.cancel(resolve(client, execution))
     if json:
@@ -175,7 +181,7 @@ def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
 def redrive(
     execution: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="The failed execution; or choose by --agent, --since.", show_default=False),
+        typer.Argument(metavar="ID", help="The failed execution; or choose by --agent, --since.", show_default=False),
     ] = None,
     agent: Agent = None,
     since: Since = None,
@@ -187,7 +193,10 @@ def redrive(
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Run failed executions again, with a new budget of tries and the same id."""
+    """Run failed executions again.
+
+    Each keeps its id and its history, and gets a new budget of tries.
+    """
     chosen = agent or since or until
     if execution is not None and chosen:
         raise Misuse("give the id of an execution, or --agent, --since, --until, not both")

@@ -29,7 +29,10 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A flow's JSON, as Langflow exports it.")],
     json: Json = False,
 ) -> None:
-    """Show a flow's triggers, inputs and outputs, the packages and variables it needs; nothing of it is executed."""
+    """Show a flow's triggers, packages and variables.
+
+    It is read, not executed, and Langflow need not be installed.
+    """
     from dataclasses import asdict  # noqa: PLC0415
 
     from overnight.flows.inspect import inspect as report_of  # noqa: PLC0415 - `--help` needs none of it

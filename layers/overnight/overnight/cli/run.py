@@ -43,7 +43,10 @@ def run(
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="It is ended after so long.")] = 600.0,
     json: Json = False,
 ) -> None:
-    """Run a flow once, without a server, and print its text; what it prints itself goes to standard error."""
+    """Run a flow once, without a server.
+
+    Its text goes to standard output, what it prints itself to standard error.
+    """
     from overnight.cli.attempt import attempt  # noqa: PLC0415 - `--help` needs none of it
     from overnight.flows.call import Allowed, Call, CallInput, FiringContext, FlowFailure, PythonFlow  # noqa: PLC0415
 

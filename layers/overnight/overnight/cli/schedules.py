@@ -60,7 +60,7 @@ def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: J
     )
 )
 def preview(
-    cron: Annotated[str | None, typer.Option(help="Five cron fields, or @hourly … @yearly.")] = None,
+    cron: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")] = None,
     interval_text: Annotated[
         str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or days=1,hours=12.")
     ] = None,
@@ -82,7 +82,7 @@ def preview(
     since: Annotated[
         str, typer.Option("--from", metavar="TIME", help="The first tick at or after it; RFC 3339, a date, now.")
     ] = "now",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many ticks.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, max=10_000, help="How many ticks.")] = 10,
     eventbridge: Annotated[
         bool, typer.Option("--eventbridge", help="Show the expressions that EventBridge Scheduler will be given.")
     ] = False,

@@ -31,7 +31,7 @@ def set_(
     name: Name,
     value: Annotated[
         str | None,
-        typer.Option(help="The value itself; other users of this machine may see it, so better let it be asked for."),
+        typer.Option(metavar="VALUE", help="The value itself; other users of this machine may see it, so better let it be asked for."),
     ] = None,
     url: Url = URL,
 ) -> None:

@@ -19,7 +19,11 @@ _PATIENCE_SECONDS = 600.0
 
 @app.command(epilog=examples("overnight verify --since 7d", "overnight verify --agent hello --since 2026-11-01 --json"))
 def verify(agent: Agent = None, since: Since = None, until: Until = None, json: Json = False, url: Url = URL) -> None:
-    """Recompute every tick, and report holes, doubles, broken invariants and stuck executions; exit 1 if there is any."""
+    """Prove that nothing was lost, doubled or left stuck.
+
+    Recomputes every tick of every schedule, and reports holes, doubles, broken invariants and stuck executions; exits 1
+    if there is any.
+    """
     at = now()
     with connect(url, timeout_seconds=_PATIENCE_SECONDS) as client:
         report = client.verify(
