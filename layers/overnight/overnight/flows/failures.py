@@ -37,7 +37,7 @@ _KEY_IS_MISSING = re.compile(
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:API_?KEY|TOKEN|SECRET|KEY)\b")
 
 
-class Retry(Exception):  # noqa: N818 - raised to ask for something, not to report an error
+class Retry(Exception):
     """Raised by a flow to be tried again, `after_seconds` from now or when its retry policy says."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Retry(Exception):  # noqa: N818 - raised to ask for something, not to repo
         self.after_seconds = after_seconds
 
 
-class Permanent(Exception):  # noqa: N818 - raised to ask for something, not to report an error
+class Permanent(Exception):
     """Raised by a flow to say that trying again is pointless; the message says why."""
 
 

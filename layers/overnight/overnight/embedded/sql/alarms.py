@@ -1,0 +1,132 @@
+"""The alarm clock: a table of when each armed schedule rings next, which the engine's loop reads."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from overnight.agents import Agent, AgentState
+from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.instants import from_us, to_us
+from overnight.embedded.sql.schema import alarms
+from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+
+__all__ = ["Alarm", "RingsAt", "SqlAlarmClock"]
+
+RingsAt = Callable[[Agent, str, datetime], datetime]
+"""When the tick of an agent's trigger at that nominal instant is due: the instant, and its jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """When a schedule rings next: for which tick, at what time (UTC), and the version it was armed with."""
+
+    agent_id: str
+    trigger: str
+    version: int
+    nominal: datetime
+    due: datetime
+
+
+def _set(insert: Upsert) -> Insert:
+    alarm = insert(alarms).values(binds(alarms))
+    return alarm.on_conflict_do_update(
+        index_elements=[alarms.c.agent_id, alarms.c.trigger],
+        set_={name: alarm.excluded[name] for name in ("version", "nominal", "due")},
+    )
+
+
+_SET = Statement(_set)
+_HERE = (alarms.c.agent_id == bindparam("key_agent"), alarms.c.trigger == bindparam("key_trigger"))
+# What was armed anew in between is left alone.
+_AS_RUNG = (*_HERE, alarms.c.version == bindparam("key_version"), alarms.c.nominal == bindparam("key_nominal"))
+_REMOVE = Statement(delete(alarms).where(*_HERE))
+_SPEND = Statement(delete(alarms).where(*_AS_RUNG))
+_ADVANCE = Statement(update(alarms).where(*_AS_RUNG).values({"nominal": bindparam("nominal"), "due": bindparam("due")}))
+_DUE = Statement(
+    select(alarms.c.agent_id, alarms.c.trigger, alarms.c.version, alarms.c.nominal, alarms.c.due)
+    .where(alarms.c.due <= bindparam("now"))
+    .order_by(alarms.c.due)
+    .limit(bindparam("most"))
+)
+_EARLIEST = Statement(select(func.min(alarms.c.due)))
+
+
+class SqlAlarmClock:
+    """Alarms by time.
+
+    Args:
+        database: where the table is.
+        rings_at: adds the jitter of a tick to its nominal instant.
+    """
+
+    def __init__(self, database: Database, rings_at: RingsAt = lambda _agent, _trigger, nominal: nominal) -> None:
+        self._database = database
+        self._rings_at = rings_at
+
+    # The port
+
+    def arm(self, agent: Agent, trigger: str, state: AgentState) -> None:
+        """Arm (or re-arm) a schedule as its agent's state says; one without a next tick is disarmed."""
+        armed = state.schedules.get(trigger)
+        if armed is None or armed.next is None:
+            self.disarm(agent.id, trigger)
+            return
+        alarm = Alarm(agent.id, trigger, armed.version, armed.next, self._rings_at(agent, trigger, armed.next))
+
+        def work(transaction: Transaction) -> None:
+            transaction.run(
+                _SET,
+                agent_id=alarm.agent_id,
+                trigger=alarm.trigger,
+                version=alarm.version,
+                nominal=to_us(alarm.nominal),
+                due=to_us(alarm.due),
+            )
+            transaction.after_commit.append(self._database.wake)
+
+        self._database.write(work)
+
+    def disarm(self, agent_id: str, trigger: str) -> None:
+        """Disarm a schedule, if it is armed."""
+        self._database.write(lambda transaction: transaction.run(_REMOVE, key_agent=agent_id, key_trigger=trigger))
+
+    # The engine's loop
+
+    def due(self, now: datetime, limit: int) -> Sequence[Alarm]:
+        """Alarms that ring, the longest due first."""
+        rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
+        return [
+            Alarm(agent_id, trigger, version, from_us(nominal), from_us(due))
+            for agent_id, trigger, version, nominal, due in rows
+        ]
+
+    def advance(self, rung: Iterable[tuple[Alarm, tuple[datetime, datetime] | None]]) -> None:
+        """Set alarms that rang to their next tick (nominal instant, due time), or remove them where there is none.
+
+        One that was armed anew or disarmed since it was read is left as it is.
+        """
+        moves = list(rung)
+        if not moves:
+            return
+
+        def work(transaction: Transaction) -> None:
+            for alarm, following in moves:
+                key = {
+                    "key_agent": alarm.agent_id,
+                    "key_trigger": alarm.trigger,
+                    "key_version": alarm.version,
+                    "key_nominal": to_us(alarm.nominal),
+                }
+                if following is None:
+                    transaction.run(_SPEND, **key)
+                else:
+                    transaction.run(_ADVANCE, **key, nominal=to_us(following[0]), due=to_us(following[1]))
+
+        self._database.write(work)
+
+    def earliest(self) -> datetime | None:
+        """When the next alarm rings, UTC; None when none is set."""
+        row = self._database.read(lambda reading: reading.one(_EARLIEST))
+        return None if row is None else from_us(row[0])

@@ -1,0 +1,131 @@
+"""A database as the verbs see it: work in a transaction that is durable when the call returns, and reads beside it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.engine import Dialect, make_url
+
+from overnight.embedded.sql.statement import Statement
+from overnight.errors import Invalid
+
+__all__ = ["Cursor", "Database", "Reading", "Row", "Transaction", "Work", "open_database"]
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class Cursor(Protocol):
+    """What is needed of a driver's cursor (PEP 249)."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement wrote."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> object:
+        """Execute a statement."""
+
+    def executemany(self, sql: str, parameters: Any, /) -> object:
+        """Execute a statement with each of the parameters."""
+
+    def fetchone(self) -> Any:
+        """The next row, None at the end."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+
+class Reading:
+    """A connection to read from; each statement sees what was committed when it began."""
+
+    __slots__ = ("_cursor", "_dialect")
+
+    def __init__(self, cursor: Cursor, dialect: Dialect) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
+
+    def one(self, statement: Statement, **parameters: Any) -> Row | None:
+        """The first row."""
+        self._execute(statement, parameters)
+        row: Row | None = self._cursor.fetchone()
+        return row
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        """Every row."""
+        self._execute(statement, parameters)
+        return self._cursor.fetchall()
+
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> None:
+        sql, own = statement.on(self._dialect)
+        self._cursor.execute(sql, own | parameters if own else parameters)
+
+
+class Transaction(Reading):
+    """A transaction under way, in which the work of one or of several callers is done.
+
+    `memory` holds what was read or written before and still is so, to spare reading it again; what stands in
+    `unwritten` too is newer there than in the database, until `before_commit`.
+    """
+
+    __slots__ = ("after_commit", "before_commit", "memory", "unwritten", "writes")
+
+    def __init__(self, cursor: Cursor, dialect: Dialect, memory: dict[str, Any]) -> None:
+        super().__init__(cursor, dialect)
+        self.memory = memory
+        self.unwritten: dict[str, None] = {}
+        self.writes = 0
+        self.before_commit: dict[str, Callable[[Transaction], None]] = {}
+        self.after_commit: list[Callable[[], None]] = []
+
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        """Write; how many rows were."""
+        self.writes += 1
+        self._execute(statement, parameters)
+        return self._cursor.rowcount
+
+    def run_each(self, statement: Statement, parameters: Iterable[Mapping[str, Any]]) -> None:
+        """Write, once for each of the parameters."""
+        self.writes += 1
+        sql, own = statement.on(self._dialect)
+        self._cursor.executemany(sql, [own | dict(each) if own else each for each in parameters])
+
+    def run_sql(self, sql: str) -> None:
+        """Write what no `Statement` can say: a migration's step."""
+        self.writes += 1
+        self._cursor.execute(sql)
+
+
+Work = Callable[[Transaction], T]
+"""What is to be done in a transaction. It may be called again, so it has no effect but through the transaction."""
+
+
+class Database(Protocol):
+    """A database that is open and has the tables of this version."""
+
+    dialect: Dialect
+
+    wake: Callable[[], None]
+    """Called after a commit that made something due: a message, an alarm, an event, a delivery."""
+
+    def write(self, work: Work[T]) -> T:
+        """Do the work in a transaction, durable when this returns. Raises Unavailable, and what the work raises."""
+
+    def read(self, work: Callable[[Reading], T]) -> T:
+        """Read what is committed. Raises Unavailable."""
+
+    def close(self) -> None:
+        """Finish what is under way, then close; afterwards everything raises Unavailable."""
+
+
+def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database:
+    """Open the database behind an SQLAlchemy URL, and bring its tables up to date.
+
+    `sqlite://` is in memory, `sqlite:///overnight.db` a file. Raises Invalid, Unavailable.
+    """
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            from overnight.embedded.sql.sqlite import SqliteDatabase  # noqa: PLC0415 - a driver is imported when needed
+
+            return SqliteDatabase(parsed, wake)
+        case other:
+            raise Invalid.field("database", f"{other!r} is none of the databases Overnight runs on: sqlite, postgresql")

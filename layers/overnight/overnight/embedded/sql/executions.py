@@ -1,0 +1,297 @@
+"""The rows of executions and their attempts: written by the verbs, and every way they are looked for."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, exists, select, tuple_, update
+
+from overnight.embedded.sql import paging
+from overnight.embedded.sql.database import Database, Reading, Transaction
+from overnight.embedded.sql.instants import from_us, to_us
+from overnight.embedded.sql.schema import (
+    DUE,
+    LEDGER,
+    NOT_SUCCEEDED,
+    RANGE,
+    TERMINAL,
+    UNFINISHED,
+    attempts,
+    deliveries,
+    executions,
+)
+from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.errors import ExecutionNotFound
+from overnight.executions import Attempt, Execution, Reason, Status
+from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
+
+__all__ = ["Executions"]
+
+_INSERT = Statement(
+    lambda insert: (
+        insert(executions).values(binds(executions, "seq")).on_conflict_do_nothing(index_elements=[executions.c.id])
+    )
+)
+_UPDATE = Statement(
+    update(executions)
+    .where(executions.c.id == bindparam("key"), executions.c.rev == bindparam("known"))
+    .values({name: bindparam(name) for name in ("rev", "status", "reason", "due", "retain_until", "body")})
+)
+_READ = Statement(select(executions.c.body).where(executions.c.id == bindparam("execution_id")))
+_AGENT = Statement(select(executions.c.agent_id).where(executions.c.id == bindparam("execution_id")))
+_ANY_OF_AGENT = Statement(select(exists().where(executions.c.agent_id == bindparam("agent_id"))))
+
+
+def _put_attempt(insert: Upsert) -> Insert:
+    # An attempt ends once; what comes late with its number changes nothing.
+    return (
+        insert(attempts)
+        .values(binds(attempts))
+        .on_conflict_do_nothing(index_elements=[attempts.c.execution_id, attempts.c.number])
+    )
+
+
+_PUT_ATTEMPT = Statement(_put_attempt)
+_ATTEMPTS = Statement(
+    select(attempts.c.body).where(attempts.c.execution_id == bindparam("execution_id")).order_by(attempts.c.number)
+)
+_DUE = Statement(
+    select(executions.c.id, executions.c.agent_id)
+    .where(DUE, executions.c.due <= bindparam("now"))
+    .order_by(executions.c.due)
+    .limit(bindparam("most"))
+)
+_LIVE = Statement(
+    select(executions.c.seq, executions.c.body)
+    .where(NOT_SUCCEEDED, UNFINISHED, executions.c.seq > bindparam("after"))
+    .order_by(executions.c.seq)
+    .limit(bindparam("most"))
+)
+
+_TICK = select(
+    executions.c.id,
+    executions.c.nominal,
+    executions.c.until,
+    executions.c.count,
+    executions.c.previous,
+    executions.c.status,
+    executions.c.reason,
+).where(LEDGER, executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
+_TICKS = Statement(
+    _TICK.where(executions.c.nominal >= bindparam("since"), executions.c.nominal <= bindparam("until_"))
+    .order_by(executions.c.nominal)
+    .limit(bindparam("most"))
+)
+# A range record may begin before the time asked for and reach into it.
+_RANGES = Statement(
+    _TICK.where(RANGE, executions.c.until >= bindparam("since"), executions.c.nominal < bindparam("since")).order_by(
+        executions.c.nominal
+    )
+)
+_PRUNABLE = Statement(
+    select(executions.c.id)
+    .where(
+        executions.c.retain_until.is_not(None),
+        executions.c.retain_until <= bindparam("now"),
+        TERMINAL,
+    )
+    .order_by(executions.c.retain_until)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_PRUNE = (
+    Statement(delete(attempts).where(attempts.c.execution_id == bindparam("execution_id"))),
+    Statement(
+        delete(deliveries).where(deliveries.c.execution_id == bindparam("execution_id"), deliveries.c.due.is_(None))
+    ),
+    Statement(delete(executions).where(executions.c.id == bindparam("execution_id"))),
+)
+
+CHUNK = 1_000
+"""Rows of the ledger that are read at a time."""
+
+
+class Executions:
+    """Executions in their tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Within a transaction
+
+    def insert(self, transaction: Transaction, execution: Execution) -> bool:
+        """Insert; False where the id is there already."""
+        inserted = transaction.run(
+            _INSERT,
+            id=execution.id,
+            rev=execution.rev,
+            agent_id=execution.agent_id,
+            status=execution.status.value,
+            reason=execution.reason.value if execution.reason else None,
+            kind=execution.kind.value,
+            trigger=execution.trigger,
+            nominal=to_us(execution.nominal),
+            until=to_us(execution.until),
+            count=execution.count,
+            previous=to_us(execution.previous),
+            created_at=to_us(execution.created_at),
+            due=to_us(execution.due),
+            retain_until=to_us(execution.retain_until),
+            body=_json(execution),
+        )
+        return inserted == 1
+
+    def update(self, transaction: Transaction, before: Execution, revision: Revision) -> Execution | None:
+        """Write what an execution becomes; as it is then, or None where `before` is not what is stored."""
+        execution = revision.execution
+        changes: dict[str, Any] = {}
+        if execution.rev != before.rev + 1:
+            changes["rev"] = before.rev + 1
+        if revision.attempt is not None and revision.attempt.number == 1 and execution.first is None:
+            changes["first"] = revision.attempt
+        if changes:
+            execution = execution.model_copy(update=changes)
+        written = transaction.run(
+            _UPDATE,
+            key=execution.id,
+            known=before.rev,
+            rev=execution.rev,
+            status=execution.status.value,
+            reason=execution.reason.value if execution.reason else None,
+            due=to_us(execution.due),
+            retain_until=to_us(execution.retain_until),
+            body=_json(execution),
+        )
+        if written != 1:
+            return None
+        attempt = revision.attempt
+        if attempt is not None and attempt.number > 1:
+            transaction.run(
+                _PUT_ATTEMPT,
+                execution_id=attempt.execution_id,
+                number=attempt.number,
+                body=attempt.model_dump_json(exclude_defaults=True),
+            )
+        return execution
+
+    def prune(self, transaction: Transaction, now: datetime, limit: int) -> int:
+        """Remove terminal executions, with what hangs on them, whose retention has passed; how many."""
+        rows = [{"execution_id": row[0]} for row in transaction.all(_PRUNABLE, now=to_us(now), most=limit)]
+        if rows:
+            for statement in _PRUNE:
+                transaction.run_each(statement, rows)
+        return len(rows)
+
+    # Reading, within a transaction or without
+
+    def find(self, reading: Reading, execution_id: str) -> Execution | None:
+        """The execution of that id, if there is one."""
+        row = reading.one(_READ, execution_id=execution_id)
+        return None if row is None else Execution.model_validate_json(row[0])
+
+    def get(self, reading: Reading, execution_id: str) -> Execution:
+        """The execution of that id. Raises ExecutionNotFound."""
+        execution = self.find(reading, execution_id)
+        if execution is None:
+            raise ExecutionNotFound(execution_id)
+        return execution
+
+    def agent_of(self, reading: Reading, execution_id: str) -> str:
+        """The id of its agent. Raises ExecutionNotFound."""
+        row = reading.one(_AGENT, execution_id=execution_id)
+        if row is None:
+            raise ExecutionNotFound(execution_id)
+        agent_id: str = row[0]
+        return agent_id
+
+    def any_of(self, reading: Reading, agent_id: str) -> bool:
+        """Whether the agent has executions."""
+        row = reading.one(_ANY_OF_AGENT, agent_id=agent_id)
+        return row is not None and bool(row[0])
+
+    # Listings
+
+    def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
+        """Executions, newest first."""
+        query = _filtered(where)
+        if cursor is not None:
+            created_at, seq = paging.decode(cursor, int, int)
+            query = query.where(tuple_(executions.c.created_at, executions.c.seq) < tuple_(created_at, seq))
+        query = query.order_by(executions.c.created_at.desc(), executions.c.seq.desc()).limit(limit + 1)
+        rows = self._database.read(lambda reading: reading.all(Statement(query)))
+        items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
+        return Page(items, paging.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
+
+    def unfinished(self, cursor: str | None, limit: int) -> Page[Execution]:
+        """Executions that are not terminal, the oldest first."""
+        after = 0 if cursor is None else paging.decode(cursor, int)[0]
+        rows = self._database.read(lambda reading: reading.all(_LIVE, after=after, most=limit + 1))
+        items = tuple(Execution.model_validate_json(row[1]) for row in rows[:limit])
+        return Page(items, paging.encode(rows[limit - 1][0]) if len(rows) > limit else None)
+
+    def attempts(self, execution_id: str) -> Sequence[Attempt]:
+        """The attempts that have ended, by number. Raises ExecutionNotFound."""
+        execution = self._database.read(lambda reading: self.get(reading, execution_id))
+        rows = self._database.read(lambda reading: reading.all(_ATTEMPTS, execution_id=execution_id))
+        later = (Attempt.model_validate_json(row[0]) for row in rows)
+        return [*([execution.first] if execution.first else []), *later]
+
+    def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterator[Tick]:
+        """The ledger of a trigger, read a chunk at a time."""
+        place = {"agent_id": agent_id, "trigger": trigger}
+        after, last = to_us(since), to_us(until)
+        for row in self._database.read(lambda reading: reading.all(_RANGES, **place, since=after)):
+            yield _tick(row)
+        while True:
+            rows = self._database.read(
+                lambda reading: reading.all(_TICKS, **place, since=after, until_=last, most=CHUNK)  # noqa: B023 - at once
+            )
+            for row in rows:
+                yield _tick(row)
+            if len(rows) < CHUNK:
+                return
+            after = rows[-1][1] + 1
+
+    def due(self, now: datetime, limit: int) -> Sequence[DueExecution]:
+        """Executions whose own due time has passed, the longest due first."""
+        rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
+        return [DueExecution(execution_id, agent_id) for execution_id, agent_id in rows]
+
+
+def _filtered(where: ExecutionFilter) -> Select[Any]:
+    query = select(executions.c.created_at, executions.c.seq, executions.c.body)
+    if where.agent_id is not None:
+        query = query.where(executions.c.agent_id == where.agent_id)
+    if where.statuses:
+        query = query.where(executions.c.status.in_([status.value for status in where.statuses]))
+        if Status.SUCCEEDED not in where.statuses and where.agent_id is None:
+            query = query.where(NOT_SUCCEEDED)
+    if where.kinds:
+        query = query.where(executions.c.kind.in_([kind.value for kind in where.kinds]))
+    if where.trigger is not None:
+        query = query.where(executions.c.trigger == where.trigger)
+    if where.reason is not None:
+        query = query.where(executions.c.reason == where.reason.value)
+    if where.since is not None:
+        query = query.where(executions.c.created_at >= to_us(where.since))
+    if where.until is not None:
+        query = query.where(executions.c.created_at < to_us(where.until))
+    return query
+
+
+def _json(execution: Execution) -> str:
+    # Defaults mean absence in an execution, and there are many of them.
+    return execution.model_dump_json(exclude_defaults=True)
+
+
+def _tick(row: tuple[Any, ...]) -> Tick:
+    execution_id, nominal, until, count, previous, status, reason = row
+    return Tick(
+        execution_id=execution_id,
+        nominal=from_us(nominal),
+        until=from_us(until),
+        count=count,
+        previous=from_us(previous),
+        status=Status(status),
+        reason=Reason(reason) if reason else None,
+    )

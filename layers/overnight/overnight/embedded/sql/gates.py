@@ -1,0 +1,151 @@
+"""An agent with its state, as a transaction sees them: read once, locked first, written last.
+
+All that happens to one agent within a transaction is written as one row at its end, so what a busy agent costs doesn't
+grow with the number of callers who share the transaction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from overnight.agents import Agent, AgentState
+from overnight.embedded.sql.database import Reading, Row, Transaction
+from overnight.embedded.sql.instants import to_us
+from overnight.embedded.sql.schema import agents, states
+from overnight.embedded.sql.statement import Statement, binds
+from overnight.errors import AgentNotFound
+
+__all__ = ["Gate", "Gates", "LookAt"]
+
+LookAt = Callable[[Agent, AgentState], datetime | None]
+"""When the watchdog should look at an agent whose state is this; None for never."""
+
+_JOINED = select(agents.c.id, agents.c.edition, agents.c.body, states.c.body).join(
+    states, states.c.agent_id == agents.c.id
+)
+_READ = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")))
+_READ_BY_NAME = Statement(_JOINED.where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
+_LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=states))
+_INSERT = Statement(insert(states).values(binds(states)))
+_UPDATE = Statement(
+    update(states)
+    .where(states.c.agent_id == bindparam("key"))
+    .values({name: bindparam(name) for name in ("status", "due", "body")})
+)
+_DELETE = Statement(delete(states).where(states.c.agent_id == bindparam("agent_id")))
+_PUT_OFF = Statement(update(states).where(states.c.agent_id == bindparam("key")).values({"due": bindparam("until")}))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """An agent, its state, and which edition of the agent's row this is."""
+
+    agent: Agent
+    state: AgentState
+    edition: int
+
+
+class Gates:
+    """Reads and writes the states of agents, and remembers what was parsed."""
+
+    def __init__(self, look_at: LookAt) -> None:
+        self._look_at = look_at
+        self._parsed: dict[str, tuple[int, Agent]] = {}
+
+    # Within a transaction
+
+    def lock(self, transaction: Transaction, agent_id: str) -> Gate:
+        """The agent and its state, which nobody else moves before this transaction ends. Raises AgentNotFound."""
+        gate: Gate | None = transaction.memory.get(agent_id)
+        if gate is None:
+            row = transaction.one(_LOCK, agent_id=agent_id)
+            if row is None:
+                raise AgentNotFound(agent_id)
+            gate = transaction.memory[agent_id] = self._gate(row)
+        return gate
+
+    def move(self, transaction: Transaction, gate: Gate, state: AgentState) -> AgentState:
+        """Write the state at the end of the transaction; as it will be, with its `rev`."""
+        if state is gate.state:
+            return state
+        state = _next(state, gate.state)
+        self._put(transaction, Gate(gate.agent, state, gate.edition))
+        return state
+
+    def replace(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
+        """The same, where the agent's row is written too."""
+        state = _next(state, gate.state)
+        self._put(transaction, Gate(agent, state, gate.edition + 1))
+        return state
+
+    def create(self, transaction: Transaction, agent: Agent, state: AgentState) -> None:
+        """Write the state of a new agent."""
+        transaction.run(_INSERT, **self._columns(agent, state))
+
+    def put_off(self, transaction: Transaction, agent_id: str, until: datetime) -> None:
+        """Move the due time alone, until the state is written the next time."""
+        self._flush(transaction)
+        transaction.run(_PUT_OFF, key=agent_id, until=to_us(until))
+
+    def forget(self, transaction: Transaction, agent_id: str) -> None:
+        """Remove the state."""
+        self._flush(transaction)
+        transaction.memory.pop(agent_id, None)
+        self._parsed.pop(agent_id, None)
+        transaction.run(_DELETE, agent_id=agent_id)
+
+    def _put(self, transaction: Transaction, gate: Gate) -> None:
+        transaction.writes += 1
+        transaction.memory[gate.agent.id] = gate
+        transaction.unwritten[gate.agent.id] = None
+        transaction.before_commit["states"] = self._flush
+
+    def _flush(self, transaction: Transaction) -> None:
+        if not transaction.unwritten:
+            return
+        rows = []
+        # In order of id, so that no two transactions wait for each other.
+        for agent_id in sorted(transaction.unwritten):
+            gate: Gate = transaction.memory[agent_id]
+            columns = self._columns(gate.agent, gate.state)
+            columns["key"] = columns.pop("agent_id")
+            rows.append(columns)
+        transaction.unwritten.clear()
+        transaction.run_each(_UPDATE, rows)
+
+    def _columns(self, agent: Agent, state: AgentState) -> dict[str, object]:
+        return {
+            "agent_id": agent.id,
+            "status": state.status.value,
+            "due": to_us(self._look_at(agent, state)),
+            "body": state.model_dump_json(),
+        }
+
+    # Reading
+
+    def read(self, reading: Reading, ref: str) -> Gate:
+        """The agent of that id or name with its state. Raises AgentNotFound."""
+        row = reading.one(_READ, agent_id=ref) or reading.one(_READ_BY_NAME, name=ref)
+        if row is None:
+            raise AgentNotFound(ref)
+        return self._gate(row)
+
+    def agent(self, agent_id: str, edition: int, body: str) -> Agent:
+        """The agent of a row, parsed once for each edition."""
+        parsed = self._parsed.get(agent_id)
+        if parsed is not None and parsed[0] == edition:
+            return parsed[1]
+        agent = Agent.model_validate_json(body)
+        self._parsed[agent_id] = (edition, agent)
+        return agent
+
+    def _gate(self, row: Row) -> Gate:
+        agent_id, edition, agent, state = row
+        return Gate(self.agent(agent_id, edition, agent), AgentState.model_validate_json(state), edition)
+
+
+def _next(state: AgentState, before: AgentState) -> AgentState:
+    """Every write is one `rev` further."""
+    return state if state.rev == before.rev + 1 else state.model_copy(update={"rev": before.rev + 1})

@@ -1,0 +1,172 @@
+"""The work queue: a table of messages, which verbs fill in their own transactions.
+
+A message is there until its attempt has started (or its execution has ended); whoever takes it has it to himself for a
+while, and then it comes again. Here that while is kept in memory: SQLite serves one engine, and one that starts afresh
+should see at once what the one before it had taken but not begun.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import bindparam, delete, func, select
+
+from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.instants import from_us, to_us
+from overnight.embedded.sql.schema import queue
+from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.executions import Execution, Message
+
+__all__ = ["SqlWorkQueue"]
+
+VISIBILITY_SECONDS = 30.0
+
+_Key = tuple[str, int, str]
+
+
+def _put(insert: Upsert) -> Insert:
+    message = insert(queue).values(binds(queue))
+    return message.on_conflict_do_update(
+        index_elements=[queue.c.execution_id, queue.c.attempt, queue.c.kind],
+        set_={"due": message.excluded.due, "visible_at": message.excluded.visible_at},
+        where=message.excluded.visible_at < queue.c.visible_at,
+    )
+
+
+_PUT = Statement(_put)
+_READ = Statement(
+    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.agent_id, queue.c.due)
+    .where(queue.c.visible_at <= bindparam("now"))
+    .order_by(queue.c.visible_at)
+    .limit(bindparam("most"))
+)
+_EARLIEST = Statement(select(func.min(queue.c.visible_at)).where(queue.c.visible_at > bindparam("now")))
+_DONE = Statement(
+    delete(queue).where(
+        queue.c.execution_id == bindparam("execution_id"),
+        queue.c.attempt == bindparam("attempt"),
+        queue.c.kind == bindparam("kind"),
+    )
+)
+_REMOVE = Statement(
+    delete(queue).where(queue.c.execution_id == bindparam("execution_id"), queue.c.attempt <= bindparam("attempt"))
+)
+
+
+class SqlWorkQueue:
+    """Messages by time; of one execution, attempt and kind there is one, and the earlier time holds.
+
+    Args:
+        database: where the table is.
+        now: the clock, for the order of messages that are due at once.
+        visibility_seconds: how long a message that was taken is not given to anybody else.
+    """
+
+    def __init__(
+        self, database: Database, now: Callable[[], datetime], visibility_seconds: float = VISIBILITY_SECONDS
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._visibility_us = round(visibility_seconds * 1_000_000)
+        self._lock = threading.Lock()
+        self._taken: dict[str, dict[_Key, int]] = {}
+
+    # The port
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send; a message with a `due` is not received before then."""
+        if messages:
+            self._database.write(lambda transaction: self.put(transaction, messages))
+
+    def receive(self, limit: int, now: datetime) -> Sequence[Message]:
+        """Take up to `limit` messages that are due, the longest due first."""
+        moment = to_us(now)
+        with self._lock:
+            self._give_back(moment)
+            most = limit + sum(len(keys) for keys in self._taken.values())
+            received: list[Message] = []
+            for execution_id, attempt, kind, agent_id, due in self._database.read(
+                lambda reading: reading.all(_READ, now=moment, most=most)
+            ):
+                key = (execution_id, attempt, kind)
+                taken = self._taken.get(execution_id)
+                if taken is not None and key in taken:
+                    continue
+                self._taken.setdefault(execution_id, {})[key] = moment + self._visibility_us
+                received.append(
+                    Message(kind=kind, execution_id=execution_id, agent_id=agent_id, attempt=attempt, due=from_us(due))
+                )
+                if len(received) == limit:
+                    break
+            return received
+
+    def done(self, message: Message) -> None:
+        """Acknowledge: the message doesn't come again. Nothing is written where a verb has removed it already."""
+        with self._lock:
+            taken = (message.execution_id, message.attempt, message.kind) in self._taken.get(message.execution_id, ())
+        if taken:
+            self._database.write(partial(self._done, message))
+
+    def earliest(self, now: datetime) -> datetime | None:
+        """When to receive again after all that was due has been taken, UTC; None for not before `wake`."""
+        moment = to_us(now)
+        row = self._database.read(lambda reading: reading.one(_EARLIEST, now=moment))
+        with self._lock:
+            times = [until for keys in self._taken.values() for until in keys.values()]
+        if row is not None and row[0] is not None:
+            times.append(row[0])
+        return from_us(min(times, default=None))
+
+    # Within the transaction of a verb
+
+    def put(self, transaction: Transaction, messages: Iterable[Message]) -> None:
+        """Send with the commit."""
+        for message in messages:
+            due = to_us(message.due)
+            transaction.run(
+                _PUT,
+                execution_id=message.execution_id,
+                attempt=message.attempt,
+                kind=message.kind,
+                agent_id=message.agent_id,
+                due=due,
+                visible_at=to_us(self._now()) if due is None else due,
+            )
+            transaction.after_commit.append(self._database.wake)
+
+    def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
+        """Remove what an execution's move made stale: messages of attempts that have started, or can't any more."""
+        if after.attempt > before.attempt:
+            self._remove(transaction, after.id, after.attempt)
+        elif after.status.terminal and not before.status.terminal:
+            self._remove(transaction, after.id, after.attempt + 1)
+
+    def _remove(self, transaction: Transaction, execution_id: str, attempt: int) -> None:
+        transaction.run(_REMOVE, execution_id=execution_id, attempt=attempt)
+        transaction.after_commit.append(partial(self._release, execution_id, attempt))
+
+    def _done(self, message: Message, transaction: Transaction) -> None:
+        key = (message.execution_id, message.attempt, message.kind)
+        transaction.run(_DONE, execution_id=key[0], attempt=key[1], kind=key[2])
+        transaction.after_commit.append(partial(self._release, message.execution_id, message.attempt, message.kind))
+
+    # What was taken
+
+    def _give_back(self, now: int) -> None:
+        for execution_id, keys in list(self._taken.items()):
+            for key, until in list(keys.items()):
+                if until <= now:
+                    del keys[key]
+            if not keys:
+                del self._taken[execution_id]
+
+    def _release(self, execution_id: str, attempt: int, kind: str | None = None) -> None:
+        with self._lock:
+            keys = self._taken.get(execution_id)
+            if keys is None:
+                return
+            for key in [key for key in keys if key[1] <= attempt and kind in (None, key[2])]:
+                del keys[key]
+            if not keys:
+                del self._taken[execution_id]

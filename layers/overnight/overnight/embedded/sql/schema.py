@@ -1,0 +1,229 @@
+"""The tables: what is searched by is a column, the rest is the word itself as JSON in `body`.
+
+Instants are integers (microseconds since 1970, UTC). Indexes are few and mostly partial, since every execution pays for
+each of them; with them every query costs the same however long the history is. A query that is to use a partial index
+repeats its condition literally, so the conditions have names here.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, literal_column, text
+
+__all__ = [
+    "DUE",
+    "LEDGER",
+    "NOT_SUCCEEDED",
+    "RANGE",
+    "TERMINAL",
+    "UNFINISHED",
+    "agent_versions",
+    "agents",
+    "alarms",
+    "attempts",
+    "deliveries",
+    "events",
+    "executions",
+    "metadata",
+    "periods",
+    "queue",
+    "states",
+    "subscriptions",
+]
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only where the key is called INTEGER.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("edition", BigInteger, nullable=False),  # counts every change of the row, also those that keep the version
+    Column("version", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("body", Text, nullable=False),
+)
+Index(
+    "agents_by_name",
+    agents.c.name,
+    unique=True,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
+)
+
+agent_versions = Table(
+    "agent_versions",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+states = Table(
+    "states",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("due", BigInteger),
+    Column("body", Text, nullable=False),
+)
+DUE = literal_column("due IS NOT NULL", Boolean())
+Index("states_by_due", states.c.due, sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL"))
+
+periods = Table(
+    "periods",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("trigger", Text, primary_key=True),
+    Column("since", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", BigInteger),
+    Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("agent_id", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),  # of the trigger in the agent's document
+    Column("trigger", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("subscriptions_by_agent", subscriptions.c.agent_id)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("rev", BigInteger, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("kind", Text, nullable=False),
+    Column("trigger", Text),
+    Column("nominal", BigInteger),
+    Column("until", BigInteger),
+    Column("count", BigInteger, nullable=False),
+    Column("previous", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due", BigInteger),
+    Column("retain_until", BigInteger),
+    Column("body", Text, nullable=False),
+)
+Index("executions_by_id", executions.c.id, unique=True)
+Index("executions_by_time", executions.c.created_at, executions.c.seq)
+Index("executions_by_agent", executions.c.agent_id, executions.c.created_at, executions.c.seq)
+NOT_SUCCEEDED = literal_column("status <> 'succeeded'", Boolean())
+Index(
+    "executions_not_succeeded",
+    executions.c.status,
+    executions.c.created_at,
+    executions.c.seq,
+    sqlite_where=text("status <> 'succeeded'"),
+    postgresql_where=text("status <> 'succeeded'"),
+)
+UNFINISHED = literal_column("status IN ('pending', 'running', 'retrying')", Boolean())
+TERMINAL = literal_column("status IN ('succeeded', 'failed', 'cancelled', 'skipped')", Boolean())
+LEDGER = literal_column("kind = 'schedule'", Boolean())
+Index(
+    "executions_ledger",
+    executions.c.agent_id,
+    executions.c.trigger,
+    executions.c.nominal,
+    sqlite_where=text("kind = 'schedule'"),
+    postgresql_where=text("kind = 'schedule'"),
+)
+RANGE = literal_column("until IS NOT NULL", Boolean())
+Index(
+    "executions_ranges",
+    executions.c.agent_id,
+    executions.c.trigger,
+    executions.c.until,
+    sqlite_where=text("until IS NOT NULL"),
+    postgresql_where=text("until IS NOT NULL"),
+)
+Index(
+    "executions_by_due",
+    executions.c.due,
+    sqlite_where=text("due IS NOT NULL"),
+    postgresql_where=text("due IS NOT NULL"),
+)
+Index(
+    "executions_by_retention",
+    executions.c.retain_until,
+    sqlite_where=text("retain_until IS NOT NULL"),
+    postgresql_where=text("retain_until IS NOT NULL"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("execution_id", Text, primary_key=True),
+    Column("attempt", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("due", BigInteger),
+    Column("visible_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("queue_by_time", queue.c.visible_at)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("trigger", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("nominal", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("alarms_by_due", alarms.c.due)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("due", BigInteger),  # null once it is fanned out
+    Column("keep_until", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+Index("events_by_id", events.c.id, unique=True)
+Index("events_by_due", events.c.due, sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL"))
+Index("events_by_retention", events.c.keep_until)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due", BigInteger),
+    Column("tries", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+)
+Index("deliveries_by_agent", deliveries.c.agent_id, deliveries.c.created_at)
+Index("deliveries_by_execution", deliveries.c.execution_id)
+Index(
+    "deliveries_by_due",
+    deliveries.c.due,
+    sqlite_where=text("due IS NOT NULL"),
+    postgresql_where=text("due IS NOT NULL"),
+)

@@ -1,0 +1,318 @@
+"""The store: each verb one transaction, in which the state is locked first, then the execution, then the queue."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, literal, select
+
+from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
+from overnight.embedded.sql.agents import Agents
+from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.deliveries import Deliveries
+from overnight.embedded.sql.events import Events
+from overnight.embedded.sql.executions import Executions
+from overnight.embedded.sql.gates import Gate, Gates, LookAt
+from overnight.embedded.sql.instants import to_us
+from overnight.embedded.sql.queue import SqlWorkQueue
+from overnight.embedded.sql.schema import DUE, states
+from overnight.embedded.sql.statement import Statement
+from overnight.executions import Attempt, Event, Execution, Firing, Message
+from overnight.ports import (
+    Admission,
+    Admitted,
+    Change,
+    Delivery,
+    DueAgent,
+    DueExecution,
+    ExecutionFilter,
+    Page,
+    Revision,
+    Subscription,
+    Tick,
+    Transition,
+)
+
+__all__ = ["SqlStore"]
+
+_DUE_AGENTS = Statement(
+    select(states.c.agent_id)
+    .where(DUE, states.c.due <= bindparam("now"))
+    .order_by(states.c.due)
+    .limit(bindparam("most"))
+)
+_ONE = Statement(select(literal(1)))
+
+
+class SqlStore:
+    """Agents, states, executions and what hangs on them, on an SQL database.
+
+    Args:
+        database: where the tables are.
+        queue: the work queue in the same database; what verbs send goes with their commit, so nothing is `unsent`.
+        look_at: when the watchdog should look at an agent.
+        now: the clock, for how long an event is kept.
+    """
+
+    def __init__(self, database: Database, queue: SqlWorkQueue, look_at: LookAt, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._queue = queue
+        self._gates = Gates(look_at)
+        self._agents = Agents(database, self._gates)
+        self._executions = Executions(database)
+        self._events = Events(database, now)
+        self._deliveries = Deliveries(database)
+
+    # Agents
+
+    def create_agent(self, change: Change) -> None:
+        """Store a new agent. Raises AgentExists."""
+
+        def work(transaction: Transaction) -> None:
+            self._agents.insert(transaction, change.agent, change.transition.state)
+            self._agents.put_periods(transaction, change.periods)
+            self._queue.put(transaction, change.transition.sends)
+
+        self._database.write(work)
+
+    def change_agent(
+        self, agent_id: str, change: Callable[[Agent, AgentState], Change | None]
+    ) -> tuple[Change, tuple[Message, ...]] | None:
+        """Move an agent, its state and its armed periods as one."""
+
+        def work(transaction: Transaction) -> tuple[Change, tuple[Message, ...]] | None:
+            gate = self._gates.lock(transaction, agent_id)
+            changed = change(gate.agent, gate.state)
+            if changed is None:
+                return None
+            state = self._agents.update(transaction, gate, changed.agent, changed.transition.state)
+            self._agents.put_periods(transaction, changed.periods)
+            self._queue.put(transaction, changed.transition.sends)
+            return Change(changed.agent, Transition(state, changed.transition.sends), changed.periods), ()
+
+        return self._database.write(work)
+
+    def agent(self, ref: str) -> Agent:
+        """The agent of that id or name; a deleted one by its id only."""
+        return self._agents.get(ref)
+
+    def agent_version(self, agent_id: str, version: int) -> Agent:
+        """The agent as it was at that version."""
+        return self._agents.version(agent_id, version)
+
+    def read(self, ref: str) -> tuple[Agent, AgentState]:
+        """The agent of that id or name with its state, consistent."""
+        gate = self._database.read(lambda reading: self._gates.read(reading, ref))
+        return gate.agent, gate.state
+
+    def agents(
+        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+    ) -> Page[tuple[Agent, AgentState]]:
+        """Agents by name; with `deleted`, the deleted ones too, by id."""
+        page = self._agents.page_with_deleted if deleted else self._agents.page
+        return page(status, cursor, limit)
+
+    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods that touch [since, until), in order of trigger and time."""
+        return self._agents.periods(agent_id, since, until)
+
+    def forget_agent(self, agent_id: str) -> None:
+        """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
+
+        def work(transaction: Transaction) -> None:
+            if not self._executions.any_of(transaction, agent_id):
+                self._agents.forget(transaction, agent_id)
+
+        self._database.write(work)
+
+    # The three ways to write, and the one that spans two
+
+    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
+        """Insert the execution that `decide` makes of the firing, and move the state."""
+
+        def work(transaction: Transaction) -> Admitted | None:
+            gate = self._gates.lock(transaction, firing.agent_id)
+            try:
+                admission = decide(gate.agent, gate.state)
+            except Exception:
+                # What was accepted once is never refused afterwards: a sender that repeats itself gets its execution.
+                first = self._executions.find(transaction, firing.execution_id)
+                if first is None:
+                    raise
+                return Admitted(first, duplicate=True, state=gate.state)
+            if admission is None:
+                first = self._executions.find(transaction, firing.execution_id)
+                return None if first is None else Admitted(first, duplicate=True, state=gate.state)
+            if not self._executions.insert(transaction, admission.execution):
+                first = self._executions.get(transaction, admission.execution.id)
+                state = self._gates.move(transaction, gate, _caught_up(gate, firing, admission.transition.state))
+                return Admitted(first, duplicate=True, state=state)
+            state = self._gates.move(transaction, gate, admission.transition.state)
+            self._queue.put(transaction, admission.transition.sends)
+            return Admitted(admission.execution, state=state)
+
+        return self._database.write(work)
+
+    def transition(
+        self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]
+    ) -> tuple[Transition, tuple[Message, ...]] | None:
+        """Move an agent's state."""
+
+        def work(transaction: Transaction) -> tuple[Transition, tuple[Message, ...]] | None:
+            gate = self._gates.lock(transaction, agent_id)
+            moved = move(gate.agent, gate.state)
+            if moved is None:
+                return None
+            return self._move(transaction, gate, moved), ()
+
+        return self._database.write(work)
+
+    def revise(
+        self, execution_id: str, move: Callable[[Execution], Revision | None], *, known: Execution | None = None
+    ) -> tuple[Revision, tuple[Message, ...]] | None:
+        """Move an execution; `known` may spare a read when it is still what is stored."""
+
+        def work(transaction: Transaction) -> tuple[Revision, tuple[Message, ...]] | None:
+            if known is not None:
+                try:
+                    revision = move(known)
+                except Exception:  # noqa: BLE001 - it may be out of date; what is stored decides
+                    revision = None
+                if revision is not None and (written := self._revise(transaction, known, revision)) is not None:
+                    return written, ()
+            while True:
+                execution = self._executions.get(transaction, execution_id)
+                revision = move(execution)
+                if revision is None:
+                    return None
+                if (written := self._revise(transaction, execution, revision)) is not None:
+                    return written, ()
+
+        return self._database.write(work)
+
+    def readmit(
+        self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
+    ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
+        """Move an execution and its agent's state as one."""
+
+        def work(transaction: Transaction) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
+            gate = self._gates.lock(transaction, self._executions.agent_of(transaction, execution_id))
+            while True:
+                execution = self._executions.get(transaction, execution_id)
+                moved = move(gate.agent, gate.state, execution)
+                if moved is None:
+                    return None
+                revision, transition = moved
+                if (written := self._revise(transaction, execution, revision)) is not None:
+                    return written, self._move(transaction, gate, transition), ()
+
+        return self._database.write(work)
+
+    def _move(self, transaction: Transaction, gate: Gate, transition: Transition) -> Transition:
+        state = self._gates.move(transaction, gate, transition.state)
+        self._queue.put(transaction, transition.sends)
+        return transition if state is transition.state else Transition(state, transition.sends)
+
+    def _revise(self, transaction: Transaction, before: Execution, revision: Revision) -> Revision | None:
+        execution = self._executions.update(transaction, before, revision)
+        if execution is None:
+            return None
+        self._queue.follow(transaction, before, execution)
+        self._queue.put(transaction, revision.sends)
+        return Revision(execution, revision.attempt, revision.sends)
+
+    # Executions
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution of that id."""
+        return self._database.read(lambda reading: self._executions.get(reading, execution_id))
+
+    def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
+        """Executions, newest first."""
+        return self._executions.page(where, cursor, limit)
+
+    def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
+        """Executions that are not terminal, the oldest first."""
+        return self._executions.unfinished(cursor, limit)
+
+    def attempts(self, execution_id: str) -> Sequence[Attempt]:
+        """The attempts that have ended, by number."""
+        return self._executions.attempts(execution_id)
+
+    def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
+        """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
+        return self._executions.ticks(agent_id, trigger, since, until)
+
+    # What the watchdog reads
+
+    def due_agents(self, now: datetime, limit: int) -> Sequence[DueAgent]:
+        """Agents whose state is due for a look, the longest due first."""
+        rows = self._database.read(lambda reading: reading.all(_DUE_AGENTS, now=to_us(now), most=limit))
+        return [DueAgent(agent_id) for (agent_id,) in rows]
+
+    def due_executions(self, now: datetime, limit: int) -> Sequence[DueExecution]:
+        """Executions whose own due time has passed, the longest due first."""
+        return self._executions.due(now, limit)
+
+    def put_off(self, agent_id: str, until: datetime) -> None:
+        """Let the watchdog leave this agent alone until then, or until its state is written."""
+        self._database.write(lambda transaction: self._gates.put_off(transaction, agent_id, until))
+
+    # Events
+
+    def put_event(self, event: Event) -> bool:
+        """Keep an event until it is fanned out; False if one of that id was kept before."""
+        return self._events.put(event)
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
+        """Events that are not fanned out yet, the oldest first."""
+        return self._events.pending(now, limit)
+
+    def event_done(self, event_id: str) -> None:
+        """The event has reached every subscriber."""
+        self._events.done(event_id)
+
+    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
+        """Who subscribes to any of these names, by agent and trigger order."""
+        return self._agents.subscriptions(names)
+
+    # Notifications
+
+    def put_delivery(self, delivery: Delivery) -> None:
+        """Keep a delivery, or overwrite it; a new one of an id that exists is ignored while `tries` is 0."""
+        self._deliveries.put(delivery)
+
+    def due_deliveries(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """Deliveries whose time has come, the longest due first."""
+        return self._deliveries.due(now, limit)
+
+    def deliveries(self, agent_id: str, limit: int = 50) -> Sequence[Delivery]:
+        """An agent's deliveries, newest first."""
+        return self._deliveries.of_agent(agent_id, limit)
+
+    # Housekeeping
+
+    def prune(self, now: datetime, limit: int) -> int:
+        """Remove what its retention has passed; how many executions and events that were."""
+
+        def work(transaction: Transaction) -> int:
+            return self._executions.prune(transaction, now, limit) + self._events.prune(transaction, now, limit)
+
+        return self._database.write(work)
+
+    def healthy(self) -> None:
+        """Raises Unavailable when the store does not answer."""
+        self._database.read(lambda reading: reading.one(_ONE))
+
+
+def _caught_up(gate: Gate, firing: Firing, decided: AgentState) -> AgentState:
+    """The state with the cursor of the firing's trigger where `decided` has it, if it lagged behind, and no more.
+
+    A crash between two engines' writes can leave it so where execution and state are not written as one.
+    """
+    name = firing.trigger
+    if name is None or name not in gate.state.schedules or name not in decided.schedules:
+        return gate.state
+    stored, wanted = gate.state.schedules[name], decided.schedules[name]
+    if wanted.cursor is None or (stored.cursor is not None and stored.cursor >= wanted.cursor):
+        return gate.state
+    return gate.state.model_copy(update={"schedules": gate.state.schedules | {name: wanted}})
