@@ -28,7 +28,7 @@ app = noun()
 
 @app.command("list", epilog=examples("overnight schedules list", "overnight schedules list --agent hello"))
 def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: Json = False, url: Url = URL) -> None:
-    """List the schedules of all agents, or of one, with their next ticks."""
+    """List schedules with their next ticks."""
     with connect(url) as client:
         page = client.schedules(agent=agent, cursor=cursor, limit=limit)
     if json:
@@ -91,7 +91,7 @@ def preview(
     """Show the next ticks of a schedule, without a server."""
     from overnight.calendar.preview import preview as runs  # noqa: PLC0415 - `--help` needs no calendar
 
-    at = now()
+    at = now().replace(microsecond=0)
     first = datetime.fromisoformat(instant(since, "--from", at) or "")
     one_of = {"cron": cron, "interval": interval(interval_text, "--interval"), "date": date}
     given = {name: value for name, value in one_of.items() if value is not None}

@@ -35,7 +35,10 @@ def set_(
     ] = None,
     url: Url = URL,
 ) -> None:
-    """Keep a secret; its value is asked for, or read from standard input without the line's end."""
+    """Keep a secret.
+
+    Its value is asked for, or read from standard input without the end of its last line.
+    """
     if value is None:
         value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\r\n")
     if not value:
