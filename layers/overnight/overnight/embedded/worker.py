@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
+from overnight.flows.attempt import run
 from overnight.flows.call import Allowed, Call, FlowFailure, Result
-from overnight.flows.run import run
 
 __all__ = ["LOG_BYTES", "attempt", "log_tail", "started"]
 
