@@ -7,7 +7,6 @@ import re
 import sys
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 
 from overnight.errors import Invalid
 
-__all__ = ["Agent", "Target"]
+__all__ = ["Agent", "target_of"]
 
 Flow: TypeAlias = "Callable[..., Any] | str | os.PathLike[str] | Mapping[str, Any]"
 Schedule: TypeAlias = Mapping[str, Any] | str | timedelta
@@ -56,8 +55,8 @@ class Agent:
         retention_days: int | None = None,
     ) -> None:
         self.name = name
-        self.folder: Path | None = None
-        """Where the flow's module is imported from, if it is a function."""
+        self.package: str | None = None
+        """The top-level package or module that the flow's function is in, if it is one."""
         said = {
             "name": name,
             "flow": self._flow(flow),
@@ -89,68 +88,48 @@ class Agent:
         if isinstance(flow, Mapping):
             return flow
         if isinstance(flow, str) and not flow.endswith(".json") and _TARGET.fullmatch(flow):
-            return {"python": flow}
+            return self._python(flow)
         if isinstance(flow, str | os.PathLike):
             return {"langflow": _read(Path(flow))}
-        target = Target.of(flow)
-        self.folder = target.folder
-        return {"python": target.name}
+        return self._python(target_of(flow))
+
+    def _python(self, target: str) -> Mapping[str, Any]:
+        self.package = target.partition(":")[0].partition(".")[0]
+        return {"python": target}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """How a worker finds a function: `module:name`, and the folder that the module is imported from."""
+def target_of(function: Callable[..., Any]) -> str:
+    """How a worker finds a function: `module:name`.
 
-    name: str
-    folder: Path
-
-    @classmethod
-    def of(cls, function: Callable[..., Any]) -> "Target":
-        """The target of a function.
-
-        Raises:
-            Invalid: a lambda, a closure, a method, or not what its module has under its name.
-        """
-        name = getattr(function, "__qualname__", None)
-        module_name = getattr(function, "__module__", None)
-        if not isinstance(name, str) or not isinstance(module_name, str):
-            kind = type(function).__name__
-            raise _refused(f"a {kind} object has no name of its own; give the flow as 'package.module:name'")
-        if "<lambda>" in name:
-            raise _refused("a lambda can't be imported by a worker; write a function at the top of the module")
-        if "." in name:
-            what = "is made inside a function" if "<locals>" in name else "belongs to a class"
-            raise _refused(f"{name} {what}, so a worker can't import it; move it to the top of the module")
-        module = sys.modules.get(module_name) or importlib.import_module(module_name)
-        if getattr(module, name, None) is not function:
-            raise _refused(f"{module_name} has another {name!r} than this one, so a worker would run that one")
-        if module_name == "__main__":
-            return cls._of_script(module, name)
-        top = sys.modules[module_name.partition(".")[0]]
-        return cls(f"{module_name}:{name}", _folder_of(top, module_name))
-
-    @classmethod
-    def _of_script(cls, main: ModuleType, name: str) -> "Target":
-        """The script that was started is imported by workers under the name of its file, or of its module (`-m`)."""
-        if main.__spec__ is not None:
-            module_name = main.__spec__.name
-            depth = module_name.count(".")
-            return cls(f"{module_name}:{name}", Path(str(main.__file__)).resolve().parents[depth])
-        if not getattr(main, "__file__", None):
-            raise _refused(f"{name} was typed into an interpreter; write it to a file, so that a worker can import it")
-        script = Path(str(main.__file__)).resolve()
-        if script.suffix != ".py" or not script.stem.isidentifier():
-            raise _refused(f"{script.name} can't be imported: a module's name is letters, digits and _, and ends in .py")
-        return cls(f"{script.stem}:{name}", script.parent)
+    Raises:
+        Invalid: a lambda, a closure, a method, or not what its module has under its name.
+    """
+    name = getattr(function, "__qualname__", None)
+    module_name = getattr(function, "__module__", None)
+    if not isinstance(name, str) or not isinstance(module_name, str):
+        kind = type(function).__name__
+        raise _refused(f"a {kind} object has no name of its own; give the flow as 'package.module:name'")
+    if "<lambda>" in name:
+        raise _refused("a lambda can't be imported by a worker; write a function at the top of the module")
+    if "." in name:
+        what = "is made inside a function" if "<locals>" in name else "belongs to a class"
+        raise _refused(f"{name} {what}, so a worker can't import it; move it to the top of the module")
+    module = sys.modules.get(module_name) or importlib.import_module(module_name)
+    if getattr(module, name, function) is not function:
+        raise _refused(f"{module_name} has another {name!r} than this one, and a worker would run that one")
+    return f"{_script_module(module, name) if module_name == '__main__' else module_name}:{name}"
 
 
-def _folder_of(top: ModuleType, module_name: str) -> Path:
-    places = [str(place) for place in getattr(top, "__path__", [])]
-    if places:
-        return Path(places[0]).resolve().parent
-    if not getattr(top, "__file__", None):
-        raise _refused(f"{module_name} is no file, so a worker can't import it")
-    return Path(str(top.__file__)).resolve().parent
+def _script_module(main: ModuleType, name: str) -> str:
+    """As what workers import the script that was started: the name of its file, or of its module (`python -m`)."""
+    if main.__spec__ is not None:
+        return main.__spec__.name
+    if not getattr(main, "__file__", None):
+        raise _refused(f"{name} was typed into an interpreter; write it to a file, so that a worker can import it")
+    script = Path(str(main.__file__))
+    if script.suffix != ".py" or not script.stem.isidentifier():
+        raise _refused(f"{script.name} can't be imported: a module's name is letters, digits and _, and ends in .py")
+    return script.stem
 
 
 def _schedule(schedule: Schedule) -> Mapping[str, Any]:
