@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
-
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -84,14 +84,14 @@ class Overnight:
         from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415 - only what starts needs it
 
         self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
-        chosen = {} if self._workers is None else {"workers": self._workers}
         settings = Settings(
             data=self._data,
             database=self._database,
-            project=self._project,
+            folders=(self._project,),
             packages=tuple(sorted(self._packages)),
-            **chosen,
         )
+        if self._workers is not None:
+            settings = replace(settings, workers=self._workers)
         self._engine = open_engine(settings)
         try:
             for agent in self._agents.values():
@@ -119,12 +119,12 @@ class Overnight:
         """
         if _in_worker():
             return
-        from overnight.embedded.serving import serve  # noqa: PLC0415 - imports uvicorn
+        from overnight.embedded.serve import serve  # noqa: PLC0415 - imports uvicorn
 
         self.start()
         engine = self._running()
         self._engine = None
-        serve(engine, host=host, port=port, token=os.environ.get("OVERNIGHT_API_TOKEN"), started=True)
+        serve(engine, host=host, port=port, token=os.environ.get("OVERNIGHT_API_TOKEN"))
 
     def trigger(
         self,
