@@ -7,7 +7,7 @@ only a range of names may end in Sunday, as in `FRI-SUN`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from overnight.calendar.errors import CalendarError
@@ -37,7 +37,7 @@ class Field:
     name: str
     low: int
     high: int
-    names: Mapping[str, int] = MappingProxyType({})
+    names: Mapping[str, int] = field(default_factory=dict)
 
     def error(self, reason: str) -> CalendarError:
         return CalendarError(self.name, reason)
