@@ -1,6 +1,6 @@
 """Agents: list, create, read, change, put, delete."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
@@ -10,10 +10,10 @@ from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.agent_views import AgentList, AgentView, Plan
 from overnight.api.answers import agent_answer, documented, empty, json_answer
 from overnight.api.documents import accept, merge
-from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, page_of, version_of
+from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
-from overnight.errors import AgentExists, AgentNotFound, EditConflict, Invalid
+from overnight.errors import AgentNotFound, EditConflict, Invalid
 from overnight.ports import Ports
 
 __all__ = ["AGENTS", "create_agent", "get_agent", "list_agents", "router"]
@@ -65,7 +65,7 @@ def list_agents(
     cursor: Cursor = None,
 ) -> Response[str]:
     """Agents by name, with where they stand."""
-    page = page_of(cursor, lambda cursor: ports.store.agents(status=status, cursor=cursor, limit=limit))
+    page = ports.store.agents(status=status, cursor=cursor, limit=limit)
     return json_answer(AgentList(items=[AgentView.of(*item) for item in page.items], cursor=page.cursor))
 
 
@@ -125,7 +125,13 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
     operation_id="put_agent",
     tags=["agents"],
     responses=documented(
-        {200: (AgentView, "The agent as it is now."), 201: (AgentView, "The agent, new.")}, 409, 412, headers=ETAG
+        {
+            200: (AgentView | Plan, "The agent as it is now; with `dry_run`, what would be done."),
+            201: (AgentView, "The agent, new."),
+        },
+        409,
+        412,
+        headers=ETAG,
     ),
 )
 def put_agent(
@@ -157,9 +163,7 @@ def delete_agent(ports: Needs, agent: AgentRef, if_match: IfMatch = None) -> Res
     return empty()
 
 
-def _put_new(
-    ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None
-) -> Response[str]:
+def _put_new(ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None) -> Response[str]:
     if if_match is not None:
         raise EditConflict(ref, 0)
     if document.name != ref:

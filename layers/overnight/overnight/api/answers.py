@@ -1,6 +1,7 @@
 """Answers: a view as JSON with its status, and how OpenAPI is told of it."""
 
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -44,7 +45,7 @@ def empty() -> Response[str]:
 
 
 def documented(
-    answers: Mapping[int, tuple[type[BaseModel] | None, str]],
+    answers: Mapping[int, tuple[type[BaseModel] | UnionType | None, str]],
     *refusals: int,
     headers: Mapping[str, str] | None = None,
 ) -> Documented:

@@ -12,7 +12,19 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
 
-from overnight.api import agents, events, executions, firing, health, lifecycle, problems, schedules, secrets, tasks, verify
+from overnight.api import (
+    agents,
+    events,
+    executions,
+    firing,
+    health,
+    lifecycle,
+    problems,
+    schedules,
+    secrets,
+    tasks,
+    verify,
+)
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
 from overnight.errors import OvernightError
@@ -61,8 +73,7 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
 
     @resolver.exception_handler(RequestValidationError)
     def refuse_invalid(error: RequestValidationError) -> Response[str]:
-        # Each location begins with where the field was: path, query, header or body.
-        return refuse(problems.invalid([{**found, "loc": found["loc"][1:]} for found in error.errors()]))
+        return refuse(problems.invalid([{**found, "loc": _field(found["loc"])} for found in error.errors()]))
 
     @resolver.not_found
     def refuse_unknown(_: NotFoundError) -> Response[str]:
@@ -78,6 +89,11 @@ def methods(resolver: ApiGatewayResolver, path: str) -> list[str]:
     """The methods that the path takes; none if there is no such path."""
     routes = [*resolver._static_routes, *resolver._dynamic_routes]  # noqa: SLF001 - Powertools tells nobody else
     return sorted({route.method for route in routes if route.rule.match(path)})
+
+
+def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field is, without whether that is path, query or body; a header as it is usually written."""
+    return (str(loc[1]).title(),) if loc[0] == "header" else loc[1:]
 
 
 def _request_id(resolver: ApiGatewayResolver) -> str:

@@ -18,7 +18,7 @@ from overnight.api.execution_views import (
     LogLines,
     Redriven,
 )
-from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until, When, page_of
+from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until, When
 from overnight.core import retry, run
 from overnight.errors import ExecutionNotFound, NotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
@@ -79,7 +79,7 @@ def list_executions(
         since=since,
         until=until,
     )
-    page = page_of(cursor, lambda cursor: ports.store.executions(where, cursor=cursor, limit=limit))
+    page = ports.store.executions(where, cursor=cursor, limit=limit)
     views = [ExecutionView.of(execution, ports.blobs) for execution in page.items]
     return json_answer(ExecutionList(items=views, cursor=page.cursor))
 

@@ -1,17 +1,15 @@
 """What requests say beside their body: path, query and headers, each with its limits."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Depends, Request
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
 from pydantic import AfterValidator, AwareDatetime
 
-from overnight.agents import Agent
-from overnight.errors import ExecutionNotFound, Invalid
-from overnight.ports import Page, Ports
+from overnight.errors import Invalid
+from overnight.ports import Ports
 
 __all__ = [
     "AgentRef",
@@ -25,11 +23,8 @@ __all__ = [
     "Since",
     "Until",
     "When",
-    "page_of",
     "version_of",
 ]
-
-T = TypeVar("T")
 
 _ETAG = re.compile(r'"(\d{1,12})"')
 _KEY = r"^[\x20-\x7e]{1,255}$"
@@ -84,19 +79,3 @@ def version_of(if_match: str | None) -> int | None:
     if (match := _ETAG.fullmatch(if_match.strip())) is None:
         raise Invalid.field("If-Match", 'must be the ETag of an answer, such as "3", quotes included, or *')
     return int(match[1])
-
-
-def page_of(cursor: str | None, read: Callable[[str | None], Page[T]]) -> Page[T]:
-    """A page of a listing. Raises Invalid, naming `cursor`, where the cursor is none that this store gave."""
-    try:
-        return read(cursor)
-    except ValueError as error:
-        if cursor is None:
-            raise
-        raise Invalid.field("cursor", "is not the cursor of an answer") from error
-
-
-def of_agent(execution_agent: str, agent: Agent, execution_id: str) -> None:
-    """Raises ExecutionNotFound where the execution is another agent's."""
-    if execution_agent != agent.id:
-        raise ExecutionNotFound(execution_id)

@@ -1,8 +1,8 @@
 """What a refused request is answered: `application/problem+json` (RFC 9457), with every invalid field named.
 
-    OvernightError, as its class says    422, 404, 409, 412, 429, 503
-    Refused: what only HTTP knows        400, 401, 403, 405, 413, 415
-    anything else                        500 with the request's id, and the error in the log; never a stack trace
+OvernightError, as its class says    422, 404, 409, 412, 429, 503
+Refused: what only HTTP knows        400, 401, 403, 405, 413, 415
+anything else                        500 with the request's id, and the error in the log; never a stack trace
 """
 
 import logging

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.api.answers import documented, json_answer
-from overnight.api.parameters import Cursor, Limit, Needs, page_of
+from overnight.api.parameters import Cursor, Limit, Needs
 from overnight.calendar.dates import format_instant
 from overnight.errors import Invalid
 from overnight.ports import Page, Ports
@@ -80,7 +80,7 @@ def _page(ports: Ports, cursor: str | None, limit: int) -> Page[ScheduleView]:
     agents_cursor, skip = _place(cursor)
     found: list[ScheduleView] = []
     while True:
-        agents = page_of(agents_cursor, lambda at: ports.store.agents(cursor=at, limit=AGENTS_AT_ONCE))
+        agents = ports.store.agents(cursor=agents_cursor, limit=AGENTS_AT_ONCE)
         views = [view for agent, state in agents.items for view in _views(agent, state)]
         wanted = limit - len(found)
         found += views[skip : skip + wanted]

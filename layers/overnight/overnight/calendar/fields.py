@@ -54,7 +54,9 @@ class Field:
             return range(self.low, self.high + 1, step)
         low = self.number(match["low"])
         if match["high"]:
-            high = self._end_of_range(match["high"])
+            high = self.number(match["high"])
+            if self is DAY_OF_WEEK and low > high and match["high"].upper() == "SUN":
+                high = _SUNDAY
             if high < low:
                 parts = f"{match['low']}-{self.high},{self.low}-{match['high']}"
                 raise self.error(f"the range {item} runs backwards; write {parts}")
@@ -67,10 +69,6 @@ class Field:
         if step == 0:
             raise self.error("a step must be at least 1")
         return step
-
-    def _end_of_range(self, text: str) -> int:
-        number = self.number(text)
-        return _SUNDAY if self is DAY_OF_WEEK and text.upper() == "SUN" else number
 
     def number(self, text: str) -> int:
         """The number that a name or a figure stands for."""

@@ -39,8 +39,8 @@ class Settings:
     """The folder of everything it keeps; nothing else does."""
     database: str | None = None
     """An SQLAlchemy URL; None is SQLite in the data folder."""
-    project: Path = field(default_factory=Path.cwd)
-    """The folder of the Python agents: what lies below may be run."""
+    folders: Sequence[Path] = field(default_factory=lambda: (Path.cwd(),))
+    """The folders of the Python agents: what lies below may be run."""
     packages: Sequence[str] = ()
     """Installed top-level packages that may be run, too."""
     workers: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
@@ -69,7 +69,9 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
     queue = SqlWorkQueue(database, now)
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
-    allowed = Allowed((str(settings.project.resolve()),), tuple(settings.packages), settings.allow_private)
+    allowed = Allowed(
+        tuple(str(folder.resolve()) for folder in settings.folders), tuple(settings.packages), settings.allow_private
+    )
     workers = Workers(settings.workers, allowed, settings.data / "running")
     slots = Slots(workers, settings.workers)
     ports: Ports
@@ -82,7 +84,7 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
         clock=clock,
         queue=queue,
         runner=slots,
-        secrets=FileSecretStore(settings.data, settings.environ),
+        secrets=FileSecretStore(settings.data, settings.environ, settings.environ.get("OVERNIGHT_MASTER_KEY")),
         blobs=FolderBlobStore(settings.data / "blobs"),
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
