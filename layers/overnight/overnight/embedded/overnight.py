@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from overnight.errors import AgentNotFound, OvernightError
 
 if TYPE_CHECKING:
     from overnight.embedded.engine import Engine
+    from overnight.embedded.wiring import Settings
     from overnight.executions import Execution
 
 __all__ = ["Overnight"]
@@ -38,7 +40,7 @@ class Overnight:
         self,
         data_dir: str | PathLike[str] = ".overnight",
         *,
-        project: str | PathLike[str] | None = None,
+        folders: Iterable[str | PathLike[str]] | None = None,
         database: str | None = None,
         workers: int | None = None,
     ) -> None:
@@ -46,13 +48,13 @@ class Overnight:
 
         Args:
             data_dir: the folder of everything the engine keeps.
-            project: the folder below which Python flows may be imported; the working folder if not given. The modules
-                of functions that are registered may be imported wherever they are.
+            folders: below these Python flows may be imported; the working folder if not given. The modules of functions
+                that are registered may be imported wherever they are.
             database: an SQLAlchemy URL; SQLite in the data folder if not given.
             workers: how many attempts run at once.
         """
         self._data = Path(data_dir)
-        self._project = Path(project) if project is not None else Path.cwd()
+        self._folders = (Path.cwd(),) if folders is None else tuple(Path(folder) for folder in folders)
         self._database = database
         self._workers = workers
         self._agents: dict[str, Agent] = {}
@@ -81,25 +83,15 @@ class Overnight:
         """
         if self._engine is not None or _in_worker():
             return self
-        from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415 - only what starts needs it
+        from overnight.embedded.wiring import open_engine  # noqa: PLC0415 - only what starts needs it
 
-        self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
-        chosen = {} if self._workers is None else {"workers": self._workers}
-        settings = Settings(
-            data=self._data,
-            database=self._database,
-            project=self._project,
-            packages=tuple(sorted(self._packages)),
-            **chosen,
-        )
-        self._engine = open_engine(settings)
+        self._engine = open_engine(self._settings())
         try:
-            for agent in self._agents.values():
-                self._store(agent)
+            self._store_all()
+            self._engine.start()
         except BaseException:
             self.stop(drain_seconds=0)
             raise
-        self._engine.start()
         return self
 
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
@@ -108,23 +100,38 @@ class Overnight:
             engine, self._engine = self._engine, None
             engine.stop(drain_seconds)
 
-    def serve(self, host: str = "127.0.0.1", port: int = 8321) -> None:
-        """Start if need be, serve the HTTP API, and return when SIGINT or SIGTERM has come and all has drained.
+    def serve(self, host: str = "127.0.0.1", port: int = 8321, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Start, serve the HTTP API, and return when SIGINT or SIGTERM has come and all has drained.
 
-        OVERNIGHT_API_TOKEN, where it is set, is asked for; without one only a loopback host will do.
+        OVERNIGHT_API_TOKEN, where it is set, is asked for; without one only a loopback host will do. Call it on the
+        main thread, where signals arrive.
 
         Raises:
-            Invalid: the host can be reached from elsewhere, and there is no token.
-            Unavailable: the address can't be had.
+            Invalid: a registered agent is; or the host can be reached from elsewhere, and there is no token.
+            Unavailable: the address can't be had, or another engine has the folder.
+            OvernightError: it is started already.
         """
         if _in_worker():
             return
-        from overnight.embedded.serving import serve  # noqa: PLC0415 - imports uvicorn
+        if self._engine is not None:
+            raise OvernightError("the engine is started already; serve() starts it by itself")
+        from overnight.embedded.serve import Serving, serve  # noqa: PLC0415 - imports uvicorn
 
-        self.start()
-        engine = self._running()
-        self._engine = None
-        serve(engine, host=host, port=port, token=os.environ.get("OVERNIGHT_API_TOKEN"), started=True)
+        def ready(serving: Serving) -> None:
+            self._engine = serving.engine
+            self._store_all()
+
+        try:
+            serve(
+                self._settings(),
+                host=host,
+                port=port,
+                token=os.environ.get("OVERNIGHT_API_TOKEN") or None,
+                drain_seconds=drain_seconds,
+                ready=ready,
+            )
+        finally:
+            self._engine = None
 
     def trigger(
         self,
@@ -176,6 +183,23 @@ class Overnight:
         if self._engine is None:
             raise OvernightError("the engine is not started; in a worker process it never is")
         return self._engine
+
+    def _settings(self) -> "Settings":
+        from overnight.embedded.wiring import Settings  # noqa: PLC0415
+
+        self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
+        chosen: dict[str, Any] = {} if self._workers is None else {"workers": self._workers}
+        return Settings(
+            data=self._data,
+            database=self._database,
+            folders=self._folders,
+            packages=tuple(sorted(self._packages)),
+            **chosen,
+        )
+
+    def _store_all(self) -> None:
+        for agent in self._agents.values():
+            self._store(agent)
 
     def _store(self, agent: Agent) -> None:
         from overnight.api.documents import accept  # noqa: PLC0415
