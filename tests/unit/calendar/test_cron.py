@@ -85,6 +85,7 @@ def test_an_expression_means_what_vixie_cron_and_its_additions_say(expression, e
         ("0 0 * * L", "day_of_week: 'L' cannot be read"),
         ("0 0 * * 5L", "day_of_week: '5L' cannot be read"),
         ("0 0 * * MON#6", "day_of_week: #6 is out of range"),
+        ("0 0 * * MON#12", "day_of_week: #12 is out of range"),
         ("0 0 * * MON#0", "day_of_week: #0 is out of range"),
         ("R * * * *", "minute: R: random and hashed values are refused"),
         ("R(0-10) * * * *", "minute: R(0-10): random and hashed"),

@@ -2,7 +2,6 @@
 
 import json
 import threading
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,9 +72,7 @@ class Ran:
 
 
 @pytest.fixture
-def overnight(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
+def overnight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `overnight` with these arguments."""
     for name in ("OVERNIGHT_API_TOKEN", "OVERNIGHT_DEBUG"):
         monkeypatch.delenv(name, raising=False)

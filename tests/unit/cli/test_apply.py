@@ -118,7 +118,11 @@ def test_it_is_planned_as_a_whole_and_applied_agent_by_agent(project, overnight,
     ]
     assert [request.body for request in engine.requests[2:]] == [
         {"name": "report", "flow": {"python": "reports:daily"}, "schedule": {"cron": "0 8 * * *"}, "enabled": True},
-        {"name": "hello", "flow": {"langflow": {"name": "Hello", "data": {"nodes": [], "edges": []}}}, "enabled": False},
+        {
+            "name": "hello",
+            "flow": {"langflow": {"name": "Hello", "data": {"nodes": [], "edges": []}}},
+            "enabled": False,
+        },
     ]
 
 

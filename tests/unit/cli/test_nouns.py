@@ -42,13 +42,19 @@ def jsons(wire):
         ("agents backfill hello --since 1d --dry-run", f"POST {AGENTS}/hello/backfill", plan),
         ("executions list", f"GET {EXECUTIONS}", wire.page(done)),
         (f"executions show {wire.ID}", f"GET {one}", done | {"attempts": [wire.attempt(1, "succeeded")]}),
-        (f"executions logs {wire.ID}", f"GET {one}/logs", wire.page({"at": "t", "attempt": 1, "level": "info",
-                                                                     "message": "hi"})),  # fmt: skip
+        (
+            f"executions logs {wire.ID}",
+            f"GET {one}/logs",
+            wire.page({"at": "t", "attempt": 1, "level": "info", "message": "hi"}),
+        ),  # fmt: skip
         (f"executions cancel {wire.ID}", f"POST {one}/cancel", done),
         (f"executions redrive {wire.ID}", f"POST {one}/redrive", done),
         ("executions redrive --agent hello", f"POST {EXECUTIONS}/redrive", {"count": 1, "execution_ids": [wire.ID]}),
-        ("events send dataset.new", "POST /api/v1/events", {"event_id": "e", "execution_ids": [wire.ID],
-                                                             "duplicate": False}),  # fmt: skip
+        (
+            "events send dataset.new",
+            "POST /api/v1/events",
+            {"event_id": "e", "execution_ids": [wire.ID], "duplicate": False},
+        ),  # fmt: skip
         ("schedules list", "GET /api/v1/schedules", wire.page(schedule)),
         ("secrets list", "GET /api/v1/secrets", {"items": [{"name": "openai"}]}),
         ("verify --since 1d", "GET /api/v1/verify", report),
@@ -282,7 +288,9 @@ def test_backfill_shows_its_plan_and_runs_it_when_told_to(engine, overnight, wir
 def test_executions_are_chosen_by_time(engine, overnight, wire) -> None:
     engine.on(f"GET {EXECUTIONS}", wire.page())
 
-    ran = overnight("executions", "list", "--agent", "hello", "--since", "2026-11-20T09:00:00+01:00", "--kind", "manual")
+    ran = overnight(
+        "executions", "list", "--agent", "hello", "--since", "2026-11-20T09:00:00+01:00", "--kind", "manual"
+    )
 
     assert ran.out == "no executions\n"
     assert engine.requests[0].query == {

@@ -1,78 +1,95 @@
 """The embedded engine: API, alarm clock, watchdog and workers in one process."""
 
 import os
-
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from overnight.cli.noun import examples, noun
-from overnight.cli.terminal import warn
-
-if TYPE_CHECKING:
-    from overnight.embedded.serve import Serving
 
 __all__ = ["app"]
 
 app = noun()
 
+DATA = Path(".overnight")
+
 
 @app.command(
     epilog=examples(
         "overnight serve",
-        "overnight serve --data /var/lib/overnight --folder /srv/agents",
-        "OVERNIGHT_API_TOKEN=… overnight serve --host 0.0.0.0 --port 80",
+        "overnight serve --data /var/lib/overnight --port 8080",
+        "OVERNIGHT_API_TOKEN=… overnight serve --host 0.0.0.0",
     )
 )
 def serve(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="The folder of everything it keeps.")] = Path(".overnight"),
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of everything it keeps.")] = DATA,
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="Where to listen; other than loopback only with OVERNIGHT_API_TOKEN set.")
+        str,
+        typer.Option("--host", metavar="HOST", help="Where to listen; other than loopback needs OVERNIGHT_API_TOKEN."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="0 takes any that is free.")] = 8321,
-    database: Annotated[
-        str | None,
-        typer.Option(metavar="URL", envvar="OVERNIGHT_DATABASE_URL", help="A database other than SQLite in the folder."),
-    ] = None,
-    folders: Annotated[
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="0 is any that is free.")
+    ] = 8321,
+    project: Annotated[
         list[Path] | None,
-        typer.Option("--folder", metavar="DIR", help="Python agents lie below it; the working folder if not given."),
+        typer.Option("--project", metavar="DIR", help="Folder of Python agents; may be given again. [default: .]"),
     ] = None,
-    packages: Annotated[
-        list[str] | None, typer.Option("--package", metavar="NAME", help="An installed package with Python agents.")
+    package: Annotated[
+        list[str] | None,
+        typer.Option("--package", metavar="NAME", help="Installed package that agents may run; may be given again."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1_000, help="How many attempts run at once; 2 a processor.")
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, max=256, help="Attempts at once. [default: 2 a core, at least 4]"
+        ),
     ] = None,
-    drain: Annotated[
+    drain_seconds: Annotated[
         float,
-        typer.Option("--drain-seconds", metavar="SECONDS", min=0, help="How long attempts may go on after Ctrl-C."),
+        typer.Option("--drain-seconds", metavar="SECONDS", min=0, help="What running attempts get when it is stopped."),
     ] = 30.0,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="URL", help="An SQLAlchemy URL. [default: SQLite in DIR]")
+    ] = None,
+    no_private: Annotated[
+        bool, typer.Option("--no-private", help="Refuse Langflow servers and receivers with private addresses.")
+    ] = False,
     log_level: Annotated[
-        str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; lifecycle events are info.")
-    ] = "info",
+        str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
 ) -> None:
-    """Start the engine, with its API, in this terminal.
+    """Keep agents working: schedules, events and the API, until it is stopped.
 
-    The first Ctrl-C (or SIGTERM) lets what runs end, a second one hurries; what is cut off goes on at the next start.
+    SIGTERM or Ctrl-C drains: running attempts get --drain-seconds, the rest is put back and goes on at the next start.
+    A second one hurries. The log is JSON lines on standard error.
     """
-    from overnight.embedded.observe import log_to_stderr  # noqa: PLC0415 - `--help` needs none of it
-    from overnight.embedded.serve import serve as run  # noqa: PLC0415
-    from overnight.embedded.wiring import Settings  # noqa: PLC0415
+    from overnight.embedded.observe import log_to_stderr  # noqa: PLC0415 - the engine takes a while to import
+    from overnight.embedded.serve import serve as serve_engine  # noqa: PLC0415
+    from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415
 
-    chosen: dict[str, Any] = {"folders": folders or None, "packages": packages or None, "workers": workers}
-    given = {name: value for name, value in chosen.items() if value is not None}
     log_to_stderr(log_level.upper())
-    run(
-        Settings(data=data, database=database, **given),
+    settings = Settings(
+        data=data,
+        database=database,
+        folders=tuple(project or (Path.cwd(),)),
+        packages=tuple(package or ()),
+        workers=workers or max(4, 2 * (os.cpu_count() or 1)),
+        allow_private=not no_private,
+    )
+    serve_engine(
+        open_engine(settings),
         host=host,
         port=port,
         token=os.environ.get("OVERNIGHT_API_TOKEN") or None,
-        drain_seconds=drain,
-        ready=lambda serving: _tell(serving, data),
+        drain_seconds=drain_seconds,
+        ready=_say_ready,
     )
 
 
-def _tell(serving: "Serving", data: Path) -> None:
-    warn(f"overnight serves at {serving.url}, with its data in {data}; Ctrl-C ends it")
+def _say_ready(url: str) -> None:
+    """For people; the log says the same for programs."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"Overnight serves at {url}  (API: {url}/docs, stop: Ctrl-C)\n")
+        sys.stderr.flush()

@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from prometheus_client import CollectorRegistry
+
 from overnight.core import fire, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.settle import definition
@@ -48,10 +50,12 @@ class Engine:
         queue: SqlWorkQueue,
         slots: Slots,
         *,
+        registry: CollectorRegistry,
         alone: bool,
         close: Callable[[], None],
     ) -> None:
         self.ports = ports
+        self.registry = registry
         self._clock = clock
         self._queue = queue
         self._slots = slots
@@ -70,7 +74,9 @@ class Engine:
     # Starting and stopping
 
     def start(self) -> None:
-        """Recover what the engine before this one left, then begin."""
+        """Recover what the engine before this one left, then begin; once begun, nothing."""
+        if self._threads:
+            return
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {

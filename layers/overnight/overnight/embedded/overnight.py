@@ -4,8 +4,8 @@ import multiprocessing
 import os
 import sys
 import time
-
 from collections.abc import Iterable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +15,6 @@ from overnight.errors import AgentNotFound, OvernightError
 
 if TYPE_CHECKING:
     from overnight.embedded.engine import Engine
-    from overnight.embedded.wiring import Settings
     from overnight.executions import Execution
 
 __all__ = ["Overnight"]
@@ -83,12 +82,9 @@ class Overnight:
         """
         if self._engine is not None or _in_worker():
             return self
-        from overnight.embedded.wiring import open_engine  # noqa: PLC0415 - only what starts needs it
-
-        self._engine = open_engine(self._settings())
+        self._open()
         try:
-            self._store_all()
-            self._engine.start()
+            self._running().start()
         except BaseException:
             self.stop(drain_seconds=0)
             raise
@@ -115,21 +111,12 @@ class Overnight:
             return
         if self._engine is not None:
             raise OvernightError("the engine is started already; serve() starts it by itself")
-        from overnight.embedded.serve import Serving, serve  # noqa: PLC0415 - imports uvicorn
+        from overnight.embedded.serve import serve  # noqa: PLC0415 - imports uvicorn
 
-        def ready(serving: Serving) -> None:
-            self._engine = serving.engine
-            self._store_all()
-
+        self._open()
+        token = os.environ.get("OVERNIGHT_API_TOKEN") or None
         try:
-            serve(
-                self._settings(),
-                host=host,
-                port=port,
-                token=os.environ.get("OVERNIGHT_API_TOKEN") or None,
-                drain_seconds=drain_seconds,
-                ready=ready,
-            )
+            serve(self._running(), host=host, port=port, token=token, drain_seconds=drain_seconds)
         finally:
             self._engine = None
 
@@ -184,22 +171,24 @@ class Overnight:
             raise OvernightError("the engine is not started; in a worker process it never is")
         return self._engine
 
-    def _settings(self) -> "Settings":
-        from overnight.embedded.wiring import Settings  # noqa: PLC0415
+    def _open(self) -> None:
+        """Open the data folder, and store the agents in it."""
+        from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415 - only what starts needs it
 
         self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
-        chosen: dict[str, Any] = {} if self._workers is None else {"workers": self._workers}
-        return Settings(
+        settings = Settings(
             data=self._data,
             database=self._database,
             folders=self._folders,
             packages=tuple(sorted(self._packages)),
-            **chosen,
         )
-
-    def _store_all(self) -> None:
-        for agent in self._agents.values():
-            self._store(agent)
+        self._engine = open_engine(settings if self._workers is None else replace(settings, workers=self._workers))
+        try:
+            for agent in self._agents.values():
+                self._store(agent)
+        except BaseException:
+            self.stop(drain_seconds=0)
+            raise
 
     def _store(self, agent: Agent) -> None:
         from overnight.api.documents import accept  # noqa: PLC0415

@@ -4,53 +4,42 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 
 from overnight.embedded.engine import Engine
 from overnight.embedded.http import HttpServer
-from overnight.embedded.observe import Metrics
-from overnight.embedded.wiring import Settings, open_engine
 
-__all__ = ["DRAIN_SECONDS", "Serving", "serve", "serving"]
+__all__ = ["DRAIN_SECONDS", "HOST", "PORT", "serve", "serving"]
 
 DRAIN_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """An engine that serves, and where."""
-
-    engine: Engine
-    url: str
+HOST = "127.0.0.1"
+PORT = 8321
 
 
 @contextmanager
 def serving(
-    settings: Settings,
+    engine: Engine,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8321,
+    host: str = HOST,
+    port: int = PORT,
     token: str | None = None,
     drain_seconds: float = DRAIN_SECONDS,
-) -> Iterator[Serving]:
-    """Start an engine with its HTTP API; at the end of the block, drain and stop it.
+) -> Iterator[str]:
+    """Serve an engine's API, at the URL it yields; at the end of the block drain and close the engine.
 
     The API listens before the engine begins, so an address that is taken, or a host that other machines reach without a
     token, is refused before anything has happened.
-    Raises Invalid (`host`), Unavailable (the folder or the address is in use).
+    Raises Invalid (`host`), Unavailable (the address is in use).
     """
-    metrics = Metrics()
-    engine = open_engine(settings, metrics)
-    server = HttpServer(engine.ports, host=host, port=port, token=token, registry=metrics.registry)
     try:
+        server = HttpServer(engine.ports, host=host, port=port, token=token, registry=engine.registry)
         server.start()
     except BaseException:
         engine.close()
         raise
-    engine.start()
     try:
-        yield Serving(engine, server.url)
+        engine.start()
+        yield server.url
     finally:
         try:
             engine.drain(drain_seconds)
@@ -60,27 +49,27 @@ def serving(
 
 
 def serve(
-    settings: Settings,
+    engine: Engine,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8321,
+    host: str = HOST,
+    port: int = PORT,
     token: str | None = None,
     drain_seconds: float = DRAIN_SECONDS,
-    ready: Callable[[Serving], None] = lambda _: None,
+    ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: the first one drains, a second one hurries.
 
-    Call it on the main thread, where signals arrive.
+    Call it on the main thread, where signals arrive; `ready` is given the URL. Raises as `serving` does.
     """
     asked = threading.Event()
     with (
         _signals(lambda _signal, _frame: asked.set()),
-        serving(settings, host=host, port=port, token=token, drain_seconds=drain_seconds) as running,
+        serving(engine, host=host, port=port, token=token, drain_seconds=drain_seconds) as url,
     ):
-        ready(running)
+        ready(url)
         while not asked.wait(1.0):
             pass
-        _on_signals(lambda _signal, _frame: running.engine.hurry())
+        _on_signals(lambda _signal, _frame: engine.hurry())
 
 
 Handler = Callable[[int, FrameType | None], object]

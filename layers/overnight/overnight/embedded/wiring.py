@@ -26,7 +26,7 @@ from overnight.embedded.workers import Workers
 from overnight.errors import Unavailable
 from overnight.executions import Event
 from overnight.flows.call import Allowed
-from overnight.ports import Observer, Ports
+from overnight.ports import Ports
 
 __all__ = ["Settings", "open_engine", "open_store"]
 
@@ -56,14 +56,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
+def open_engine(settings: Settings) -> Engine:
     """Open the data folder and build the engine over it; it isn't started yet.
 
     Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`).
     """
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data)
-    observe = observe or Metrics()
+    metrics = Metrics()
     woken: list[Callable[[], None]] = []
     database = _open_database(settings, lambda: woken[0]() if woken else None)
     queue = SqlWorkQueue(database, now)
@@ -84,11 +84,11 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
         clock=clock,
         queue=queue,
         runner=slots,
-        secrets=FileSecretStore(settings.data, settings.environ, settings.environ.get("OVERNIGHT_MASTER_KEY")),
+        secrets=FileSecretStore(settings.data, settings.environ),
         blobs=FolderBlobStore(settings.data / "blobs"),
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
-        observe=observe,
+        observe=metrics,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,
@@ -99,7 +99,7 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
         database.close()
         lock.close()
 
-    engine = Engine(ports, clock, queue, slots, alone=True, close=close)
+    engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close)
     woken.append(engine.wake)
     return engine
 
