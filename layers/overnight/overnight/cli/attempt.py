@@ -3,13 +3,12 @@
 import contextlib
 import multiprocessing
 import sys
-
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from pebble import ProcessExpired, concurrent
 
-from overnight.flows.call import Allowed, Call, FlowFailure, Result
 from overnight.flows.attempt import run
+from overnight.flows.call import Allowed, Call, FlowFailure, Result
 
 __all__ = ["attempt"]
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

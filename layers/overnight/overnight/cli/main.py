@@ -2,7 +2,6 @@
 
 import os
 import sys
-
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -116,5 +115,3 @@ def _drop_output() -> None:
     """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - a descriptor is what is wanted
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-

@@ -1,7 +1,6 @@
 """Schedules: when agents run next, and what a schedule will do before anybody arms it."""
 
 import re
-
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +59,9 @@ def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: J
     )
 )
 def preview(
-    cron: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")] = None,
+    cron: Annotated[
+        str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")
+    ] = None,
     interval_text: Annotated[
         str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or days=1,hours=12.")
     ] = None,

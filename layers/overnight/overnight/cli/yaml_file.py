@@ -5,7 +5,6 @@ follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema
 """
 
 import re
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class YamlProblem(Exception):  # noqa: N818 - a problem, of which a file may have several
+class YamlProblem(Exception):
     """What is wrong with the file, and in which line."""
 
     line: int
@@ -112,7 +111,7 @@ def _text(node: yaml.Node) -> str:
 class _Loader(yaml.SafeLoader):
     """Plain scalars as YAML 1.2 has them."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way to say so
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
