@@ -201,6 +201,23 @@ def test_a_move_that_raises_or_declines_writes_nothing(world):
     assert world.state(agent) == before
 
 
+def test_a_write_that_fails_midway_leaves_nothing_behind(world):
+    agent = world.agent()
+    execution = world.admit(agent, due=world.now()).execution
+    impossible = world.message(execution, attempt=2**80)
+
+    def move(agent, state):
+        return Transition(state.model_copy(update={"note": "half done"}), (world.message(execution), impossible))
+
+    with pytest.raises(Exception, match=r"."):
+        world.store.transition(agent.id, move)
+    seen = []
+    world.store.transition(agent.id, lambda agent, state: seen.append(state))
+    assert seen == [world.state(agent)]
+    assert seen[0].note is None
+    assert world.received() == []
+
+
 def test_a_move_of_the_state_sends_what_it_says(world):
     agent = world.agent()
     admitted = world.admit(agent, due=world.now())

@@ -3,20 +3,32 @@
 import re
 import sqlite3
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 from sqlalchemy import insert
 
-from overnight.embedded.sql import agents, alarms, deliveries, events, executions, gates, migrations, open_database
+from overnight.agents import Agent, AgentDocument, AgentState
+from overnight.embedded.sql import (
+    SqlStore,
+    SqlWorkQueue,
+    agents,
+    alarms,
+    deliveries,
+    events,
+    executions,
+    gates,
+    migrations,
+    open_database,
+)
 from overnight.embedded.sql import queue as queue_
 from overnight.embedded.sql import store as store_
 from overnight.embedded.sql.schema import queue as queue_table
 from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import Invalid, Unavailable
 from overnight.executions import FiringKind, Status
-from overnight.ports import ExecutionFilter
+from overnight.ports import Change, ExecutionFilter, Transition
 
 PUT = Statement(insert(queue_table).values(binds(queue_table)))
 EVERY = Statement(queue_table.select())
@@ -172,6 +184,35 @@ def test_work_that_fails_after_it_wrote_is_undone_and_the_rest_of_its_batch_is_n
     assert sorted(failed) == [0, 4, 8]
     assert sorted(done) == [n for n in range(10) if n % 4]
     assert _names(database) == sorted(["there", *map(str, sorted(done))])
+
+
+def test_putting_off_an_agent_holds_against_what_moved_its_state_in_the_same_batch(database):
+    store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda agent, state: START, lambda: START)
+    document = AgentDocument.model_validate({"name": "daily", "flow": {"python": "reports:run"}})
+    agent = Agent(id="a", document=document, created_at=START, updated_at=START)
+    store.create_agent(Change(agent, Transition(AgentState(agent_id="a"))))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def move(agent, state):
+        begun.set()
+        go_on.wait(30)
+        return Transition(state.model_copy(update={"note": "moved"}))
+
+    works = [
+        lambda: store.transition("a", move),
+        lambda: store.transition("a", move),
+        lambda: store.put_off("a", START + timedelta(hours=1)),
+    ]
+    threads = [threading.Thread(target=work) for work in works]
+    for n, thread in enumerate(threads):
+        thread.start()
+        assert begun.wait(30)
+        _until(lambda n=n: database._jobs.qsize() == n)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert store.due_agents(START, 10) == []
+    assert store.read("a")[1].rev == 2
 
 
 def test_a_verb_within_a_verb_is_refused_and_not_waited_for(database):
