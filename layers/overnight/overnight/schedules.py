@@ -146,7 +146,9 @@ CronExpression = Annotated[
                 {"type": "string", "maxLength": LONGEST_EXPRESSION},
                 {
                     "type": "object",
-                    "properties": {field.name: {"type": ["string", "integer"]} for field in FIELDS},
+                    "properties": {
+                        field.name: {"anyOf": [{"type": "string"}, {"type": "integer"}]} for field in FIELDS
+                    },
                     "additionalProperties": False,
                     "minProperties": 1,
                 },

@@ -9,6 +9,7 @@ Each loop waits for a wake-up or for the next time that it knows of, never longe
 suspended finds, within a second of waking, that time has passed.
 """
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
+
+from prometheus_client import CollectorRegistry
 
 from overnight.core import fire, notify, run, watchdog
 from overnight.core.attempts import renew
@@ -48,10 +51,12 @@ class Engine:
         queue: SqlWorkQueue,
         slots: Slots,
         *,
+        registry: CollectorRegistry,
         alone: bool,
         close: Callable[[], None],
     ) -> None:
         self.ports = ports
+        self.registry = registry
         self._clock = clock
         self._queue = queue
         self._slots = slots
@@ -70,7 +75,10 @@ class Engine:
     # Starting and stopping
 
     def start(self) -> None:
-        """Recover what the engine before this one left, then begin."""
+        """Recover what the engine before this one left, then begin; once begun, nothing."""
+        if self._threads:
+            return
+        self._slots.warm(langflow=importlib.util.find_spec("lfx") is not None)
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {
@@ -87,25 +95,37 @@ class Engine:
             self._threads.append(thread)
         self.ports.observe("engine.started", worker=self.ports.worker, workers=self._slots.count)
 
-    def stop(self, drain_seconds: float = 30.0) -> None:
-        """Stop: no new attempts; running ones get so long; the rest is put back, and goes on at the next start."""
+    def drain(self, seconds: float) -> None:
+        """Begin no new attempts; running ones get so long, and the rest is put back, to go on at the next start."""
+        if self._draining.is_set():
+            return
         self._draining.set()
         self.wake()
-        self.ports.observe("engine.draining", running=len(self._slots.running), drain_seconds=drain_seconds)
-        deadline = time.monotonic() + drain_seconds
+        self.ports.observe("engine.draining", running=len(self._slots.running), drain_seconds=seconds)
+        deadline = time.monotonic() + seconds
         while self._slots.running and time.monotonic() < deadline and not self._hurry.wait(0.02):
             pass
         interrupted = len(self._slots.running)
         self._slots.interrupt()
         self._running.shutdown(wait=True, cancel_futures=True)
+        self.ports.observe("engine.drained", interrupted=interrupted)
+
+    def close(self) -> None:
+        """End loops and workers, and let go of the store; whatever still runs is interrupted."""
+        self.drain(0)
         self._stopped.set()
         self.wake()
         for thread in self._threads:
             thread.join(timeout=10)
         self._ticking.shutdown(wait=True, cancel_futures=True)
         self._slots.close()
-        self.ports.observe("engine.stopped", interrupted=interrupted)
+        self.ports.observe("engine.stopped")
         self._close()
+
+    def stop(self, drain_seconds: float = 30.0) -> None:
+        """Drain, then close."""
+        self.drain(drain_seconds)
+        self.close()
 
     def hurry(self) -> None:
         """Wait no longer for what runs."""

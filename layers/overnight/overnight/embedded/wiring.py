@@ -26,7 +26,7 @@ from overnight.embedded.workers import Workers
 from overnight.errors import Unavailable
 from overnight.executions import Event
 from overnight.flows.call import Allowed
-from overnight.ports import Observer, Ports
+from overnight.ports import Ports
 
 __all__ = ["Settings", "open_engine", "open_store"]
 
@@ -39,8 +39,8 @@ class Settings:
     """The folder of everything it keeps; nothing else does."""
     database: str | None = None
     """An SQLAlchemy URL; None is SQLite in the data folder."""
-    project: Path = field(default_factory=Path.cwd)
-    """The folder of the Python agents: what lies below may be run."""
+    folders: Sequence[Path] = field(default_factory=lambda: (Path.cwd(),))
+    """The folders of the Python agents: what lies below may be run."""
     packages: Sequence[str] = ()
     """Installed top-level packages that may be run, too."""
     workers: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
@@ -56,20 +56,22 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
+def open_engine(settings: Settings) -> Engine:
     """Open the data folder and build the engine over it; it isn't started yet.
 
     Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`).
     """
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data)
-    observe = observe or Metrics()
+    metrics = Metrics()
     woken: list[Callable[[], None]] = []
     database = _open_database(settings, lambda: woken[0]() if woken else None)
     queue = SqlWorkQueue(database, now)
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
-    allowed = Allowed((str(settings.project.resolve()),), tuple(settings.packages), settings.allow_private)
+    allowed = Allowed(
+        tuple(str(folder.resolve()) for folder in settings.folders), tuple(settings.packages), settings.allow_private
+    )
     workers = Workers(settings.workers, allowed, settings.data / "running")
     slots = Slots(workers, settings.workers)
     ports: Ports
@@ -86,7 +88,7 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
         blobs=FolderBlobStore(settings.data / "blobs"),
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
-        observe=observe,
+        observe=metrics,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,
@@ -97,7 +99,7 @@ def open_engine(settings: Settings, observe: Observer | None = None) -> Engine:
         database.close()
         lock.close()
 
-    engine = Engine(ports, clock, queue, slots, alone=True, close=close)
+    engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close)
     woken.append(engine.wake)
     return engine
 

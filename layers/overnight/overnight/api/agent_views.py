@@ -1,0 +1,129 @@
+"""Agents as the API shows them."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
+from overnight.words import Instant
+
+__all__ = [
+    "AgentList",
+    "AgentStatusView",
+    "AgentView",
+    "Plan",
+    "RunningView",
+    "ScheduleStatusView",
+]
+
+
+class AgentView(AgentDocument):
+    """An agent: its document, flat, and where it stands."""
+
+    id: str
+    version: int = Field(description="Grows with every edit; it is the ETag.")
+    status: AgentStatus
+    note: str | None = Field(description="Why it is paused, or what the error is.")
+    changed_at: Instant | None = Field(description="When the status last changed.")
+    created_at: Instant
+    updated_at: Instant
+    declared: bool = Field(description="Declared beside the CDK app: paused and triggered here, edited there.")
+    last_run_at: Instant | None
+    next_run_at: Instant | None = Field(description="The next tick of any armed schedule.")
+    running: int = Field(description="How many attempts are under way.")
+    waiting: int = Field(description="How many executions wait in the line.")
+
+    @classmethod
+    def of(cls, agent: Agent, state: AgentState) -> "AgentView":
+        """The view of a stored agent; what is stored was validated, and isn't again."""
+        return cls.model_construct(
+            **dict(agent.document),
+            id=agent.id,
+            version=agent.version,
+            status=state.status,
+            note=state.note,
+            changed_at=state.changed_at,
+            created_at=agent.created_at,
+            updated_at=agent.updated_at,
+            declared=agent.declared,
+            last_run_at=state.last_run_at,
+            next_run_at=state.next_run_at,
+            running=len(state.running),
+            waiting=len(state.line),
+        )
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AgentList(_View):
+    """A page of agents, by name."""
+
+    items: list[AgentView]
+    cursor: str | None = Field(description="Asks for the next page; null at the end.")
+
+
+class RunningView(_View):
+    """An attempt under way."""
+
+    execution_id: str
+    attempt: int
+    since: Instant
+
+
+class ScheduleStatusView(_View):
+    """An armed schedule, and how far its ledger reaches."""
+
+    trigger: str
+    next_tick_at: Instant | None
+    last_tick_at: Instant | None = Field(description="The last tick that has a record.")
+    armed_since: Instant
+
+
+class AgentStatusView(_View):
+    """Where an agent stands, in detail."""
+
+    id: str
+    name: str
+    status: AgentStatus
+    note: str | None
+    changed_at: Instant | None
+    last_run_at: Instant | None
+    next_run_at: Instant | None
+    running: list[RunningView]
+    waiting: list[str] = Field(description="The executions in the line, the next one first.")
+    schedules: list[ScheduleStatusView]
+    failures: int = Field(description="Failed executions in a row.")
+
+    @classmethod
+    def of(cls, agent: Agent, state: AgentState) -> "AgentStatusView":
+        """The view of an agent's state."""
+        return cls(
+            id=agent.id,
+            name=agent.name,
+            status=state.status,
+            note=state.note,
+            changed_at=state.changed_at,
+            last_run_at=state.last_run_at,
+            next_run_at=state.next_run_at,
+            running=[
+                RunningView(execution_id=execution_id, attempt=slot.attempt, since=slot.since)
+                for execution_id, slot in state.running.items()
+            ],
+            waiting=[waiting.id for waiting in state.line],
+            schedules=[
+                ScheduleStatusView(
+                    trigger=trigger, next_tick_at=armed.next, last_tick_at=armed.cursor, armed_since=armed.since
+                )
+                for trigger, armed in state.schedules.items()
+            ],
+            failures=state.failures,
+        )
+
+
+class Plan(_View):
+    """What an upsert would do."""
+
+    action: Literal["create", "update", "unchanged"]
+    changed: list[str] = Field(description="The fields of the document that differ.")

@@ -1,0 +1,101 @@
+"""The API, whole: every router on one Powertools resolver, for one engine's ports.
+
+`HttpResolverLocal` and `APIGatewayRestResolver` serve the very same routes; what each adds stands with its engine.
+"""
+
+from copy import copy
+from typing import TypeVar
+
+from aws_lambda_powertools.event_handler import ApiGatewayResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.types import EventHandlerInstance
+
+from overnight.api import (
+    agents,
+    events,
+    executions,
+    firing,
+    health,
+    lifecycle,
+    problems,
+    schedules,
+    secrets,
+    tasks,
+    verify,
+)
+from overnight.api.bodies import JsonBodies
+from overnight.api.problems import MethodNotAllowed, RouteNotFound
+from overnight.errors import OvernightError
+from overnight.ports import Ports
+
+__all__ = ["mount"]
+
+R = TypeVar("R", bound=ApiGatewayResolver)
+
+ROUTERS = (
+    agents.router,
+    lifecycle.router,
+    firing.router,
+    executions.router,
+    events.router,
+    schedules.router,
+    secrets.router,
+    verify.router,
+    health.router,
+    tasks.router,
+)
+
+
+def mount(resolver: R, ports: Ports) -> R:
+    """Serve the API of the engine behind these ports on a resolver that was made with `enable_validation=True`."""
+    # Powertools reads bodies in its own way, which takes forms, and answers what is no JSON with 422.
+    resolver._request_validation_middleware = JsonBodies()  # noqa: SLF001
+
+    def with_ports(app: EventHandlerInstance, next_middleware: NextMiddleware) -> Response[str]:
+        app.append_context(ports=ports)
+        return next_middleware(app)
+
+    resolver.use(middlewares=[with_ports])
+    for router in ROUTERS:
+        # A copy, because a router remembers the resolver that it was included in: two engines must share nothing.
+        resolver.include_router(copy(router))
+    _refuse_in_our_words(resolver)
+    return resolver
+
+
+def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
+    """Answer every error as a problem document."""
+
+    def refuse(error: Exception) -> Response[str]:
+        return problems.answer(error, _request_id(resolver))
+
+    @resolver.exception_handler(RequestValidationError)
+    def refuse_invalid(error: RequestValidationError) -> Response[str]:
+        return refuse(problems.invalid([{**found, "loc": _field(found["loc"])} for found in error.errors()]))
+
+    @resolver.not_found
+    def refuse_unknown(_: NotFoundError) -> Response[str]:
+        method, path = resolver.current_event.http_method.upper(), resolver.current_event.path
+        if allowed := methods(resolver, path):
+            return refuse(MethodNotAllowed(method, path, allowed))
+        return refuse(RouteNotFound(path))
+
+    resolver.exception_handler([OvernightError, Exception])(refuse)
+
+
+def methods(resolver: ApiGatewayResolver, path: str) -> list[str]:
+    """The methods that the path takes; none if there is no such path."""
+    routes = [*resolver._static_routes, *resolver._dynamic_routes]  # noqa: SLF001 - Powertools tells nobody else
+    return sorted({route.method for route in routes if route.rule.match(path)})
+
+
+def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field is, without whether that is path, query or body; a header as it is usually written."""
+    return (str(loc[1]).title(),) if loc[0] == "header" else loc[1:]
+
+
+def _request_id(resolver: ApiGatewayResolver) -> str:
+    """The id that API Gateway, or the embedded server, gave the request."""
+    return str(resolver.current_event.get("requestContext", {}).get("requestId", ""))

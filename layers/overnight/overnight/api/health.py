@@ -1,0 +1,70 @@
+"""Health, and the JSON Schema of agents.yaml: what is asked of the engine itself."""
+
+import json
+from functools import cache
+from importlib.metadata import version
+from typing import Literal
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import Router
+from pydantic import BaseModel, ConfigDict
+
+from overnight.api.answers import documented, json_answer
+from overnight.api.parameters import Needs
+from overnight.api.schemas import schema
+
+__all__ = ["HEALTH", "router"]
+
+HEALTH = "/health"
+
+router = Router()
+
+
+class Health(BaseModel):
+    """The engine answers, and so does its store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class JsonSchema(BaseModel):
+    """A JSON Schema, 2020-12."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@router.get(
+    HEALTH,
+    summary="Whether the engine and its store answer",
+    operation_id="health",
+    tags=["engine"],
+    responses=documented({200: (Health, "They do.")}),
+)
+def health(ports: Needs) -> Response[str]:
+    """Whether the engine and its store answer; never needs a token."""
+    ports.store.healthy()
+    return json_answer(Health(version=_version()))
+
+
+@router.get(
+    "/api/v1/schema/agents",
+    summary="The JSON Schema of agents.yaml",
+    operation_id="get_agents_schema",
+    tags=["engine"],
+    responses=documented({200: (JsonSchema, "The schema, for editors and CI.")}),
+)
+def get_agents_schema() -> Response[str]:
+    """The JSON Schema of agents.yaml."""
+    return Response(200, content_type="application/json", body=_schema())
+
+
+@cache
+def _version() -> str:
+    return version("overnight")
+
+
+@cache
+def _schema() -> str:
+    return json.dumps(schema(), indent=2)

@@ -1,0 +1,92 @@
+"""Secrets of the engine's own store: set and forgotten here, never read back."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+from aws_lambda_powertools.event_handler.router import Router
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from overnight.api.answers import documented, empty, json_answer
+from overnight.api.parameters import Needs
+from overnight.words import Name
+
+__all__ = ["router"]
+
+SECRETS = "/api/v1/secrets"
+LONGEST_BYTES = 4_096
+"""What a standard parameter of SSM holds; the same everywhere, so that an agent can move."""
+
+router = Router()
+
+
+def _short_enough(value: str) -> str:
+    if len(value.encode()) > LONGEST_BYTES:
+        raise ValueError(f"may have at most {LONGEST_BYTES:,} bytes in UTF-8")
+    return value
+
+
+class SecretRequest(BaseModel):
+    """A secret's value."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"value": "sk-…"}})
+
+    value: Annotated[str, Field(min_length=1, max_length=LONGEST_BYTES, repr=False), AfterValidator(_short_enough)]
+
+
+class SecretView(BaseModel):
+    """A secret, by its name only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+
+
+class SecretList(BaseModel):
+    """The names of all secrets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[SecretView]
+
+
+SecretName = Annotated[Name, Path(description="What `secret:NAME` in an agent's document refers to.")]
+
+
+@router.get(
+    SECRETS,
+    summary="List the names of secrets",
+    operation_id="list_secrets",
+    tags=["secrets"],
+    responses=documented({200: (SecretList, "The names; values are never shown.")}),
+)
+def list_secrets(ports: Needs) -> Response[str]:
+    """The names of the engine's own secrets."""
+    return json_answer(SecretList(items=[SecretView(name=name) for name in sorted(ports.secrets.names())]))
+
+
+@router.put(
+    f"{SECRETS}/<name>",
+    summary="Set a secret",
+    description="Runs see the new value within 5 minutes.",
+    operation_id="set_secret",
+    tags=["secrets"],
+    responses=documented({204: (None, "It is kept.")}),
+)
+def set_secret(ports: Needs, name: SecretName, secret: Annotated[SecretRequest, Body()]) -> Response[str]:
+    """Keep a secret, or overwrite it."""
+    ports.secrets.set(name, secret.value)
+    return empty()
+
+
+@router.delete(
+    f"{SECRETS}/<name>",
+    summary="Forget a secret",
+    operation_id="delete_secret",
+    tags=["secrets"],
+    responses=documented({204: (None, "It is gone.")}, 404),
+)
+def delete_secret(ports: Needs, name: SecretName) -> Response[str]:
+    """Forget a secret."""
+    ports.secrets.delete(name)
+    return empty()

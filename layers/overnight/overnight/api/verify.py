@@ -1,0 +1,93 @@
+"""Verify: the proof that nothing was lost, doubled or left stuck."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Query
+from aws_lambda_powertools.event_handler.router import Router
+from pydantic import BaseModel, ConfigDict, Field
+
+from overnight.api.answers import documented, json_answer
+from overnight.api.parameters import Needs, Since, Until
+from overnight.core import verify as ledger
+from overnight.errors import Invalid
+from overnight.words import Instant
+
+__all__ = ["router"]
+
+DAY = timedelta(days=1)
+
+router = Router()
+
+
+class FindingView(BaseModel):
+    """One thing that is not as it must be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = Field(examples=["hole", "double", "stuck"])
+    agent: str
+    trigger: str | None
+    at: Instant | None
+    execution_id: str | None
+    message: str
+
+
+class ReportView(BaseModel):
+    """What was looked at, and what was found."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ok: bool = Field(description="Whether nothing was found.")
+    findings: list[FindingView]
+    agents: int
+    ticks: int
+    executions: int
+    since: datetime
+    until: datetime
+
+
+@router.get(
+    "/api/v1/verify",
+    summary="Verify the ledger",
+    description="Recomputes the ticks of every armed period, and looks for holes, doubles and stuck executions.",
+    operation_id="verify",
+    tags=["verify"],
+    responses=documented({200: (ReportView, "What was found; nothing, if `ok`.")}, 404),
+)
+def verify_ledger(
+    ports: Needs,
+    agent: Annotated[str | None, Query(description="Only this agent: an id or a name.")] = None,
+    since: Since = None,
+    until: Until = None,
+) -> Response[str]:
+    """Check every agent, or one, over a range of time: the last day where nothing is said."""
+    now = ports.now()
+    last = until or now
+    first = since or last - DAY
+    if last <= first:
+        raise Invalid.field("until", "must be later than since")
+    report = ledger.verify(ports.store, now, first, last, agent=agent)
+    findings = [
+        FindingView(
+            kind=finding.kind,
+            agent=finding.agent,
+            trigger=finding.trigger,
+            at=finding.at,
+            execution_id=finding.execution_id,
+            message=finding.message,
+        )
+        for finding in report.findings
+    ]
+    return json_answer(
+        ReportView(
+            ok=report.ok,
+            findings=findings,
+            agents=report.agents,
+            ticks=report.ticks,
+            executions=report.executions,
+            since=first,
+            until=last,
+        )
+    )

@@ -1,0 +1,124 @@
+"""The embedded HTTP server: uvicorn in a thread of its own, so that the engine keeps its signals and its main thread."""
+
+import asyncio
+import ipaddress
+import socket
+import threading
+
+import uvicorn
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from overnight.embedded.http_application import Application
+from overnight.embedded.http_gate import Gate
+from overnight.embedded.http_protocol import PatientProtocol
+from overnight.embedded.http_resolver import ThreadedResolver
+from overnight.errors import Unavailable
+from overnight.ports import Ports
+
+__all__ = ["HOST", "PORT", "HttpServer"]
+
+HOST = "127.0.0.1"
+PORT = 8321
+THREADS = 16
+START_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 30
+HEAD_BYTES = 32 * 1024
+"""Of a request's line and headers, together."""
+
+
+class HttpServer:
+    """Serves the API of one engine over HTTP.
+
+    Args:
+        ports: the engine.
+        host: the name or address to listen on.
+        port: where; 0 for any that is free.
+        token: what every request but that for /health must bring; None asks for none.
+        registry: what /metrics shows.
+        threads: how many requests are answered at once.
+
+    Raises Invalid when other machines can reach the host, and there is no token.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        host: str = HOST,
+        port: int = PORT,
+        token: str | None = None,
+        registry: CollectorRegistry = REGISTRY,
+        threads: int = THREADS,
+    ) -> None:
+        gate = Gate(host, token)
+        self._address = (host, port)
+        self._resolver = ThreadedResolver(ports, threads)
+        self._server = _Server(Application(self._resolver, gate, registry))
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, once it is started."""
+        if self._socket is None:
+            raise RuntimeError("the server is not started")
+        host, port = self._address[0], self._socket.getsockname()[1]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def start(self) -> None:
+        """Listen, and return once requests are answered. Raises Unavailable when the address can't be had."""
+        self._socket = _listen(*self._address)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
+        self._thread.start()
+        if not self._server.listening.wait(START_SECONDS):
+            raise Unavailable(f"the HTTP server did not start within {START_SECONDS:.0f} s")
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Take no more requests, and wait for those under way, up to `grace_seconds`; then let them fall."""
+        if self._thread is None:
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        self._thread.join(grace_seconds + 5)
+        self._resolver.close()
+        self._thread = None
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which tells when it listens."""
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,  # type: ignore[arg-type]
+                http=PatientProtocol,
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                h11_max_incomplete_event_size=HEAD_BYTES,
+            )
+        )
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens already, so that what is wrong with the address is told to the caller."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004
+    except ValueError:
+        family = socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise Unavailable(f"can't listen on {host} port {port}: {error.strerror or error}") from error
