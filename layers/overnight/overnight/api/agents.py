@@ -1,19 +1,19 @@
 """Agents: list, create, read, change, put, delete."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from aws_lambda_powertools.event_handler.router import Router
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.agent_views import AgentList, AgentView, Plan
 from overnight.api.answers import agent_answer, documented, empty, json_answer
 from overnight.api.documents import accept, merge
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of
+from overnight.api.routing import new_router
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
-from overnight.errors import AgentExists, AgentNotFound, EditConflict, Invalid
+from overnight.errors import AgentNotFound, EditConflict, Invalid
 from overnight.ports import Ports
 
 __all__ = ["AGENTS", "create_agent", "get_agent", "list_agents", "router"]
@@ -22,7 +22,7 @@ AGENTS = "/api/v1/background_agents"
 EDITS = 5
 """How often a merge is repeated when somebody else's edit came in between."""
 
-router = Router()
+router = new_router()
 
 ETAG = {"ETag": "The agent's version, for If-Match."}
 EXAMPLES = {
@@ -163,9 +163,7 @@ def delete_agent(ports: Needs, agent: AgentRef, if_match: IfMatch = None) -> Res
     return empty()
 
 
-def _put_new(
-    ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None
-) -> Response[str]:
+def _put_new(ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None) -> Response[str]:
     if if_match is not None:
         raise EditConflict(ref, 0)
     if document.name != ref:

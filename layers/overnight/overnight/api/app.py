@@ -12,10 +12,21 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
 
-from overnight.api import agents, events, executions, firing, health, lifecycle, problems, schedules, secrets, tasks, verify
+from overnight.api import (
+    agents,
+    events,
+    executions,
+    firing,
+    health,
+    lifecycle,
+    problems,
+    schedules,
+    secrets,
+    tasks,
+    verify,
+)
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
-from overnight.errors import OvernightError
 from overnight.ports import Ports
 
 __all__ = ["mount"]
@@ -39,10 +50,10 @@ ROUTERS = (
 def mount(resolver: R, ports: Ports) -> R:
     """Serve the API of the engine behind these ports on a resolver that was made with `enable_validation=True`."""
     # Powertools reads bodies in its own way, which takes forms, and answers what is no JSON with 422.
-    resolver._request_validation_middleware = JsonBodies()  # noqa: SLF001
+    resolver._request_validation_middleware = JsonBodies()  # type: ignore[no-untyped-call]  # noqa: SLF001
 
     def with_ports(app: EventHandlerInstance, next_middleware: NextMiddleware) -> Response[str]:
-        app.append_context(ports=ports)
+        app.context["ports"] = ports
         return next_middleware(app)
 
     resolver.use(middlewares=[with_ports])
@@ -59,18 +70,18 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
     def refuse(error: Exception) -> Response[str]:
         return problems.answer(error, _request_id(resolver))
 
-    @resolver.exception_handler(RequestValidationError)
     def refuse_invalid(error: RequestValidationError) -> Response[str]:
         return refuse(problems.invalid([{**found, "loc": _field(found["loc"])} for found in error.errors()]))
 
-    @resolver.not_found
     def refuse_unknown(_: NotFoundError) -> Response[str]:
         method, path = resolver.current_event.http_method.upper(), resolver.current_event.path
         if allowed := methods(resolver, path):
             return refuse(MethodNotAllowed(method, path, allowed))
         return refuse(RouteNotFound(path))
 
-    resolver.exception_handler([OvernightError, Exception])(refuse)
+    resolver.exception_handler(NotFoundError)(refuse_unknown)
+    resolver.exception_handler(RequestValidationError)(refuse_invalid)
+    resolver.exception_handler(Exception)(refuse)
 
 
 def methods(resolver: ApiGatewayResolver, path: str) -> list[str]:
@@ -86,4 +97,4 @@ def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 def _request_id(resolver: ApiGatewayResolver) -> str:
     """The id that API Gateway, or the embedded server, gave the request."""
-    return str(resolver.current_event.get("requestContext", {}).get("requestId", ""))
+    return str((resolver.current_event.get("requestContext") or {}).get("requestId", ""))

@@ -89,8 +89,7 @@ def _path(loc: tuple[int | str, ...], labels: list[str]) -> tuple[int | str, ...
     match loc:
         case ("triggers", int(number), *rest):
             inside = tuple(rest[1:])
-            return (labels[number], *inside) if number < len(labels) else (
-                "triggers", number - len(labels), *inside)
+            return (labels[number], *inside) if number < len(labels) else ("triggers", number - len(labels), *inside)
     return loc
 
 

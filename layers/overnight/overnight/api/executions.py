@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.api.agents import AGENTS
@@ -19,6 +18,7 @@ from overnight.api.execution_views import (
     Redriven,
 )
 from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until, When
+from overnight.api.routing import new_router
 from overnight.core import retry, run
 from overnight.errors import ExecutionNotFound, NotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
@@ -28,7 +28,7 @@ __all__ = ["EXECUTIONS", "list_agent_executions", "router"]
 
 EXECUTIONS = "/api/v1/executions"
 
-router = Router()
+router = new_router()
 
 Statuses = Annotated[list[Status] | None, Query(alias="status", description="Only those; may be given repeatedly.")]
 Kinds = Annotated[list[FiringKind] | None, Query(alias="kind", description="Only those; may be given repeatedly.")]

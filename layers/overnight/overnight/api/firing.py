@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from overnight.agents import Input
@@ -13,6 +12,7 @@ from overnight.api.answers import documented, json_answer
 from overnight.api.execution_views import ExecutionView
 from overnight.api.parameters import AgentRef, DryRun, IdempotencyKey, Needs, When
 from overnight.api.problems import describe
+from overnight.api.routing import new_router
 from overnight.core import backfill as backfills
 from overnight.core import fire
 from overnight.errors import Invalid
@@ -20,7 +20,7 @@ from overnight.words import Instant
 
 __all__ = ["router"]
 
-router = Router()
+router = new_router()
 
 
 class TriggerRequest(BaseModel):

@@ -47,6 +47,7 @@ HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
 }
+METHODS = ("get", "post", "put", "patch", "delete")
 OF_POWERTOOLS = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
 
 
@@ -69,7 +70,10 @@ def document(resolver: ApiGatewayResolver, *, token: bool) -> dict[str, Any]:
     if token:
         said["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         said["security"] = [{"bearer": []}]
-    said["paths"] = {path: dict(sorted(said["paths"][path].items())) for path in sorted(said["paths"])}
+    said["paths"] = {
+        path: {method: operations[method] for method in METHODS if method in operations}
+        for path, operations in sorted(said["paths"].items())
+    }
     for path, operations in said["paths"].items():
         for operation in operations.values():
             _complete(operation, token=token and path != HEALTH)
