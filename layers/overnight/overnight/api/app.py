@@ -71,6 +71,8 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
         return problems.answer(error, _request_id(resolver))
 
     def refuse_invalid(error: RequestValidationError) -> Response[str]:
+        if any(found["loc"][0] == "response" for found in error.errors()):
+            return refuse(TypeError(f"the answer is not what the route says: {error.errors()}"))
         return refuse(problems.invalid([{**found, "loc": _field(found["loc"])} for found in error.errors()]))
 
     def refuse_unknown(_: NotFoundError) -> Response[str]:
@@ -85,9 +87,11 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
 
 
 def methods(resolver: ApiGatewayResolver, path: str) -> list[str]:
-    """The methods that the path takes; none if there is no such path."""
-    routes = [*resolver._static_routes, *resolver._dynamic_routes]  # noqa: SLF001 - Powertools tells nobody else
-    return sorted({route.method for route in routes if route.rule.match(path)})
+    """The methods that the path takes; none if there is no such path. A path without parameters goes before."""
+    for routes in (resolver._static_routes, resolver._dynamic_routes):  # noqa: SLF001 - Powertools tells nobody else
+        if found := sorted({route.method for route in routes if route.rule.match(path)}):
+            return found
+    return []
 
 
 def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -14,6 +14,7 @@ from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Reference
+from overnight.api.parameters import ETAG, KEY
 from overnight.errors import (
     Conflict,
     EditConflict,
@@ -234,6 +235,8 @@ def describe(loc: Sequence[int | str], error: Mapping[str, Any]) -> InvalidField
 
 _MESSAGES = {"missing": "is required", "extra_forbidden": "is not a field that is known here"}
 _PATTERNS = {
+    ETAG: 'must be the ETag of an answer, such as "3", quotes included, or *',
+    KEY: "must be 1 to 255 printable ASCII characters",
     get_args(Name)[1].pattern: "must be 1 to 64 letters, digits, - and _, the first a letter or a digit",
     get_args(Reference)[1].pattern: "must say where the value is kept: secret:name, env:NAME; values don't belong here",
 }

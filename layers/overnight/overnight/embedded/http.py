@@ -21,7 +21,6 @@ HOST = "127.0.0.1"
 PORT = 8321
 THREADS = 16
 BACKLOG = 1_024
-START_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 30
 HEAD_BYTES = 32 * 1024
 """Of a request's line and headers, together."""
@@ -71,8 +70,9 @@ class HttpServer:
         self._socket = _listen(*self._address)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="http", daemon=True)
         self._thread.start()
-        if not self._server.listening.wait(START_SECONDS):
-            raise Unavailable(f"the HTTP server did not start within {START_SECONDS:.0f} s")
+        while not self._server.listening.wait(0.1):
+            if not self._thread.is_alive():
+                raise Unavailable("the HTTP server ended as soon as it was started; its log says why")
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Take no more requests, and wait for those under way, up to `grace_seconds`; then let them fall."""
