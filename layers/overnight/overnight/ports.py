@@ -339,6 +339,7 @@ class RunRequest:
     flow_json: str | None
     input: Mapping[str, JsonValue]
     variables: Mapping[str, str] = field(repr=False)
+    api_key: str | None = field(repr=False)
     payload: JsonValue
     session_id: str
     timeout_seconds: float

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from overnight.calendar.errors import CalendarError
 from overnight.calendar.fields import FIELDS, HOUR, MINUTE, Days
@@ -66,14 +66,14 @@ class Cron:
         )
 
     def next(self, after: datetime) -> datetime | None:
-        """The first tick later than `after`, or None if there is none within a century. Both in UTC."""
+        """The first tick later than `after`, or None if there is none within a century. The result is in UTC."""
         # A 29 February that is a Sunday can be 40 years away; and some expressions only ever name times that daylight
         # saving leaves out (`30 2 * 3 SUN#2` in New York), so the search must end.
         since = max(FIRST, min(after, LAST) + datetime.resolution)
         return next(self.ticks(since, since + CENTURY), None)
 
     def previous(self, before: datetime) -> datetime | None:
-        """The last tick earlier than `before`, or None if there is none within a century. Both in UTC."""
+        """The last tick earlier than `before`, or None if there is none within a century. The result is in UTC."""
         until = max(FIRST, min(before, LAST))
         since = max(FIRST + CENTURY, until) - CENTURY
         return next(self._walk(since, until, backwards=True), None)
@@ -83,6 +83,7 @@ class Cron:
         return self._walk(since, until, backwards=False)
 
     def _walk(self, since: datetime, until: datetime, *, backwards: bool) -> Iterator[datetime]:
+        since, until = since.astimezone(UTC), until.astimezone(UTC)
         for segment in segments(self.timezone, since, until, backwards=backwards):
             first = _on_the_wall(max(since, segment.start), segment)
             last = _on_the_wall(min(until, segment.end), segment)

@@ -65,6 +65,9 @@ class Once:
 
     instant: datetime
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instant", self.instant.astimezone(UTC))
+
     def next(self, after: datetime) -> datetime | None:
         """The instant, if it is later than `after`."""
         return self.instant if self.instant > after else None

@@ -7,7 +7,7 @@ only a range of names may end in Sunday, as in `FRI-SUN`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from overnight.calendar.errors import CalendarError
@@ -20,6 +20,7 @@ MONTHS = MappingProxyType(
     }
 )
 _LENGTHS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # of the months, in a leap year
+_FEBRUARY = 2
 _SHORTEST = 28
 _SUNDAY = 7
 
@@ -36,7 +37,7 @@ class Field:
     name: str
     low: int
     high: int
-    names: Mapping[str, int] = MappingProxyType({})
+    names: Mapping[str, int] = field(default_factory=dict)
 
     def error(self, reason: str) -> CalendarError:
         return CalendarError(self.name, reason)
@@ -54,7 +55,9 @@ class Field:
             return range(self.low, self.high + 1, step)
         low = self.number(match["low"])
         if match["high"]:
-            high = self._end_of_range(match["high"])
+            high = self.number(match["high"])
+            if self is DAY_OF_WEEK and low > high and match["high"].upper() == "SUN":
+                high = _SUNDAY
             if high < low:
                 parts = f"{match['low']}-{self.high},{self.low}-{match['high']}"
                 raise self.error(f"the range {item} runs backwards; write {parts}")
@@ -67,10 +70,6 @@ class Field:
         if step == 0:
             raise self.error("a step must be at least 1")
         return step
-
-    def _end_of_range(self, text: str) -> int:
-        number = self.number(text)
-        return _SUNDAY if self is DAY_OF_WEEK and text.upper() == "SUN" else number
 
     def number(self, text: str) -> int:
         """The number that a name or a figure stands for."""
@@ -114,7 +113,7 @@ class Days:
     @classmethod
     def parse(cls, day: str, month: str, day_of_week: str) -> "Days":
         """Day of month and day of week: both must match where one begins with `*`, else either does."""
-        of_month, of_week = _DaysOfMonth.parse(day), _DaysOfWeek.parse(day_of_week)
+        of_month, of_week = DaysOfMonth.parse(day), DaysOfWeek.parse(day_of_week)
         both = day.startswith("*") or day_of_week.startswith("*")
         months = MONTH.numbers(month)
         masks = tuple(
@@ -122,8 +121,7 @@ class Days:
             for length in range(_SHORTEST, 32)
         )
         # Every month begins on every day of the week sooner or later, so these are all the dates there can be.
-        lengths = {_LENGTHS[number] for number in months} | ({_SHORTEST} if 2 in months else set())  # noqa: PLR2004
-        if not any(mask for length in lengths for mask in masks[length - _SHORTEST]):
+        if not any(mask for length in lengths(months) for mask in masks[length - _SHORTEST]):
             raise CalendarError("day", f"no date ever matches day {day}, month {month}, day of week {day_of_week}")
         return cls(months, masks)
 
@@ -132,17 +130,25 @@ class Days:
         return self.masks[length - _SHORTEST][first]
 
 
+def lengths(months: frozenset[int]) -> frozenset[int]:
+    """How long these months can be, leap years included."""
+    return frozenset(_LENGTHS[month] for month in months) | ({_SHORTEST} if _FEBRUARY in months else set())
+
+
 def _combine(of_month: int, of_week: int, *, both: bool) -> int:
     return of_month & of_week if both else of_month | of_week
 
 
 @dataclass(frozen=True, slots=True)
-class _DaysOfMonth:
+class DaysOfMonth:
+    """The field `day`, read."""
+
     numbers: frozenset[int]
     last: bool
+    """The last day of the month, `L`."""
 
     @classmethod
-    def parse(cls, text: str) -> "_DaysOfMonth":
+    def parse(cls, text: str) -> "DaysOfMonth":
         items = text.split(",")
         plain = [item for item in items if item.upper() != "L"]
         return cls(DAY.numbers(",".join(plain)) if plain else frozenset(), len(plain) < len(items))
@@ -153,13 +159,17 @@ class _DaysOfMonth:
 
 
 @dataclass(frozen=True, slots=True)
-class _DaysOfWeek:
+class DaysOfWeek:
+    """The field `day_of_week`, read; Sunday = 0."""
+
     weekdays: frozenset[int]
     nth: frozenset[tuple[int, int]]
+    """Weekday and how often it has occurred in the month, `MON#2`."""
     last: frozenset[int]
+    """Weekdays that occur no more in the month, `L5`."""
 
     @classmethod
-    def parse(cls, text: str) -> "_DaysOfWeek":
+    def parse(cls, text: str) -> "DaysOfWeek":
         weekdays: set[int] = set()
         nth: set[tuple[int, int]] = set()
         last: set[int] = set()
@@ -188,6 +198,6 @@ class _DaysOfWeek:
 
 
 def _ordinal(text: str) -> int:
-    if text not in "12345":
+    if text not in {"1", "2", "3", "4", "5"}:
         raise DAY_OF_WEEK.error(f"#{text} is out of range; a weekday occurs up to 5 times in a month: #1 to #5")
     return int(text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from overnight.calendar.errors import CalendarError
 from overnight.calendar.zones import CENTURY, FIRST, LAST
@@ -29,6 +29,7 @@ class Interval:
         check_length(self.every)
         if not FIRST <= self.anchor < LAST:
             raise CalendarError("start_at", f"must be between {FIRST.year} and {LAST.year}")
+        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # elsewhere, arithmetic is on the wall
 
     @property
     def first(self) -> datetime:

@@ -15,7 +15,7 @@ _NO_DELAY = timedelta(0)
 
 
 class Rule(Protocol):
-    """What a schedule repeats: `Cron`, `Interval` or `Once`. Instants are aware, in UTC."""
+    """What a schedule repeats: `Cron`, `Interval` or `Once`. It takes any aware time, and gives ticks in UTC."""
 
     def next(self, after: datetime) -> datetime | None:
         """The first tick later than `after`."""

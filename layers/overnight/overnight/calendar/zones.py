@@ -115,8 +115,8 @@ def _next_change(name: str, start: datetime, end: datetime) -> datetime:
     before = start
     while before < end:
         after = min(before + _PROBE, end)
-        if _offset(name, after - _SECOND) != offset:
-            return _bisect(name, before, after - _SECOND)
+        if _offset(name, after) != offset:
+            return _bisect(name, before, after)
         before = after
     return end
 

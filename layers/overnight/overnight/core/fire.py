@@ -10,7 +10,7 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from overnight.agents import Agent, AgentState
+from overnight.agents import Agent, AgentState, Armed
 from overnight.core import ledger
 from overnight.core.decide import decide
 from overnight.core.payloads import encoded, hold
@@ -91,16 +91,20 @@ def admit(ports: Ports, firing: Firing) -> Admitted | None:
     return admitted
 
 
-def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> datetime | None:
+Upcoming = tuple[datetime, datetime]
+"""A tick to come: its nominal instant, and when it is to be fired, jitter included (UTC)."""
+
+
+def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> Upcoming | None:
     """A tick's time has come: record it, and return the next one. The hot path of the alarm clock.
 
     A tick that was recorded before changes nothing; one that others are missing before is left to `walk`.
     """
     now = ports.now()
-    taken: list[AgentState] = []
+    taken: list[tuple[Agent, AgentState]] = []
 
     def gate(agent: Agent, state: AgentState) -> Admission | None:
-        taken[:] = [state]
+        taken[:] = [(agent, state)]
         armed = state.schedules.get(name)
         if armed is None or armed.next != nominal or name in state.catch_up or not ledger.on_time(nominal, now):
             return None
@@ -118,16 +122,21 @@ def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> datetime 
     except AgentNotFound:
         ports.clock.disarm(agent_id, name)
         return None
-    if admitted is None and taken and name not in taken[0].schedules:
+    if admitted is None and taken and name not in taken[0][1].schedules:
         ports.clock.disarm(agent_id, name)
         return None
     if admitted is None or admitted.state is None:
         return walk(ports, agent_id, name)
     _carried_out(ports, admitted)
-    return admitted.state.schedules[name].next
+    return _upcoming(taken[0][0], name, admitted.state.schedules[name])
 
 
-def walk(ports: Ports, agent_id: str, name: str, *, closing: bool = False) -> datetime | None:
+def _upcoming(agent: Agent, name: str, armed: Armed) -> Upcoming | None:
+    at = ledger.alarm_at(agent, name, armed)
+    return (armed.next, at) if armed.next and at else None
+
+
+def walk(ports: Ports, agent_id: str, name: str, *, closing: bool = False) -> Upcoming | None:
     """Bring the ledger of a schedule up to now, from the cursor on, record by record; the next tick to come.
 
     A tick waits for its jitter, unless the period is `closing`, which records every nominal tick up to now.
@@ -138,9 +147,9 @@ def walk(ports: Ports, agent_id: str, name: str, *, closing: bool = False) -> da
         armed = state.schedules.get(name)
         if armed is None or armed.next is None:
             return None
-        at = armed.next if closing else ledger.alarm_at(agent, name, armed)
-        if at is None or at > now:
-            return armed.next
+        upcoming = _upcoming(agent, name, armed)
+        if upcoming is None or upcoming[0 if closing else 1] > now:
+            return upcoming
         made = state.catch_up.get(name)
         if made is None and (made := ledger.plan(agent, name, armed, now)):
             _fix(ports, agent_id, name, now)

@@ -2,7 +2,8 @@
 
 Every change is one write of agent, state and armed periods. A change that closes an armed period is made only when the
 ledger has a record of every tick up to that moment: until then it raises `_Behind` inside, the ledger is walked, and
-the change tried again. Then the alarm clock is brought in line: `want_version` in the record, the clock, `armed_version`.
+the change tried again. Then the alarm clock is brought in line: `want_version` in the record, then the clock, then
+`armed_version`.
 """
 
 from collections.abc import Callable

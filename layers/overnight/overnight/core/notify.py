@@ -15,7 +15,7 @@ from overnight.errors import Invalid, OvernightError
 from overnight.executions import Execution, Status
 from overnight.ports import Delivery, Ports
 
-__all__ = ["SCHEDULE", "deliver", "notify", "secret", "signed"]
+__all__ = ["SCHEDULE", "deliver", "deliver_due", "notify", "secret", "signed"]
 
 SCHEDULE = tuple(timedelta(seconds=s) for s in (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400))
 """When a delivery is tried: the schedule that the Standard Webhooks specification recommends."""
@@ -79,6 +79,14 @@ def _applies(ports: Ports, kind: str, execution: Execution) -> bool:
     if kind == "recovered":
         return execution.status is Status.SUCCEEDED and ports.store.read(execution.agent_id)[1].failures > 0
     return execution.status == kind
+
+
+def deliver_due(ports: Ports, *, limit: int = 20) -> int:
+    """Try every delivery whose time has come; how many there were."""
+    due = ports.store.due_deliveries(ports.now(), limit)
+    for delivery in due:
+        deliver(ports, delivery)
+    return len(due)
 
 
 def deliver(ports: Ports, delivery: Delivery) -> Delivery:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from pydantic import JsonValue
 
-from overnight.agents import Agent, AgentState, LangflowFlow
+from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
 from overnight.core import attempts, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
@@ -76,15 +76,19 @@ def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
     session = given.pop("session_id", None) or document.input.session_id
     if not isinstance(session, str):
         session = agent.id if document.input.share_session else execution.id
-    flow_json = None
-    if isinstance(document.flow, LangflowFlow):
-        flow_json = ports.blobs.get(document.flow.langflow).decode()
+    flow_json = api_key = None
+    match document.flow:
+        case LangflowFlow(langflow=digest):
+            flow_json = ports.blobs.get(digest).decode()
+        case LangflowApiFlow(langflow_api=api) if api.api_key:
+            api_key = ports.secrets.resolve(api.api_key)
     return RunRequest(
         execution=execution,
         agent=agent,
         flow_json=flow_json,
         input=given,
         variables={name: ports.secrets.resolve(reference) for name, reference in document.variables.items()},
+        api_key=api_key,
         payload=opened(ports.blobs, execution.payload),
         session_id=session,
         timeout_seconds=document.timeout_seconds,

@@ -63,6 +63,16 @@ class Report:
         return not self.findings
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is looked at: ticks in [since, until), and of periods that are still open none from `settled` on."""
+
+    now: datetime
+    since: datetime
+    until: datetime
+    settled: datetime
+
+
 @dataclass(slots=True)
 class _Count:
     agents: int = 0
@@ -109,7 +119,7 @@ def _findings(
     for agent, state in _agents(store, ref):
         count.agents += 1
         states[agent.id] = state
-        yield from _ledger(store, agent, state, now, since, min(until, now - settling), count)
+        yield from _ledger(store, agent, state, _Span(now, since, until, now - settling), count)
         yield from _overdue(agent, state, now - settling)
         yield from _slots(store, agent, state, now - settling)
     yield from _executions(store, states, now - settling, count, everything=ref is None)
@@ -128,49 +138,45 @@ def _agents(store: Store, ref: str | None) -> Iterator[tuple[Agent, AgentState]]
             return
 
 
-def _ledger(
-    store: Store, agent: Agent, state: AgentState, now: datetime, since: datetime, until: datetime, count: _Count
-) -> Iterator[Finding]:
+def _ledger(store: Store, agent: Agent, state: AgentState, span: _Span, count: _Count) -> Iterator[Finding]:
     """The armed periods of an agent against its records."""
-    since = max(since, now - timedelta(days=agent.document.retention_days))
-    if until <= since:
+    since = max(span.since, span.now - timedelta(days=agent.document.retention_days))
+    if span.until <= since:
         return
+    span = _Span(span.now, since, span.until, span.settled)
     periods: dict[str, list[ArmedPeriod]] = {}
-    for period in store.periods(agent.id, since, until):
+    for period in store.periods(agent.id, since, span.until):
         periods.setdefault(period.trigger, []).append(period)
     for trigger, armed in periods.items():
-        yield from _trigger(store, agent, trigger, armed, since, until, count)
+        yield from _trigger(store, agent, trigger, armed, span, count)
     for trigger, made in state.catch_up.items():
-        if made.fixed_at < until:
+        if made.fixed_at < span.settled:
             yield Finding("stuck", agent.name, "a catch-up plan was not carried out", trigger, made.fixed_at)
 
 
 def _trigger(
-    store: Store,
-    agent: Agent,
-    trigger: str,
-    periods: list[ArmedPeriod],
-    since: datetime,
-    until: datetime,
-    count: _Count,
+    store: Store, agent: Agent, trigger: str, periods: list[ArmedPeriod], span: _Span, count: _Count
 ) -> Iterator[Finding]:
-    records = list(store.ticks(agent.id, trigger, since, until))
-    records = [record for record in records if record.nominal < until or record.until]
+    since, until = span.since, span.until
+    records = [r for r in store.ticks(agent.id, trigger, since, until) if r.nominal < until or r.until]
     yield from _doubles(agent, trigger, records)
     covered = {record.nominal: record for record in records}
     expected: set[datetime] = set()
     foreign = []
     for period in periods:
         first = max(period.since + datetime.resolution, since)
+        # A period was closed only when its ledger was complete; an open one's last ticks may be under way.
         end = min(period.until + datetime.resolution, until) if period.until else until
+        settled = end if period.until else min(until, span.settled)
         if period.tzdata != tzdata_version():
             foreign.append((first, end))
             continue
         for tick in period.definition.calendar(period.anchor).ticks(first, end):
-            count.ticks += 1
             expected.add(tick)
-            if tick not in covered and not _in_range(records, tick):
-                yield Finding("hole", agent.name, f"no record of the tick {format_instant(tick)}", trigger, tick)
+            if tick < settled:
+                count.ticks += 1
+                if tick not in covered and not _in_range(records, tick):
+                    yield Finding("hole", agent.name, f"no record of the tick {format_instant(tick)}", trigger, tick)
     yield from _chain(agent, trigger, [r for r in records if any(a <= r.nominal < b for a, b in foreign)], since)
     for record in records:
         if record.nominal in expected or record.nominal < since or record.until:

@@ -13,7 +13,6 @@ from overnight.core.decide import sweep, vacate
 from overnight.core.due import resend_after
 from overnight.core.events import fan_out
 from overnight.core.fire import walk
-from overnight.core.notify import deliver
 from overnight.core.run import finish
 from overnight.core.settle import conclude, definition, release, settle
 from overnight.errors import ExecutionNotFound
@@ -43,9 +42,6 @@ def watch(ports: Ports, *, limit: int = 100) -> int:
     for event in ports.store.pending_events(now - timedelta(seconds=30), limit):
         looked += 1
         _each(ports, lambda event=event: fan_out(ports, event), None, now)  # type: ignore[misc]
-    for delivery in ports.store.due_deliveries(now, limit):
-        looked += 1
-        _each(ports, lambda delivery=delivery: deliver(ports, delivery), None, now)  # type: ignore[misc]
     return looked
 
 

@@ -8,6 +8,7 @@ The chain of an exception is walked from the outside in, and the first link that
     ImportError             a package is missing: its name, and how to install it      permanent
     an HTTP status          408, 409, 425, 429, 5xx: try again, honouring Retry-After; other 4xx: permanent
     a missing key           which variable to set, and how                             permanent
+    a component unfinished  no model is chosen                                         permanent
     no answer               refused, reset, timed out                                  try again
     anything else           try again: most of what fails at night is passing
 """
@@ -34,10 +35,14 @@ _KEY_IS_MISSING = re.compile(
     r"\b(missing|did not find|no|set the|provide an?)\b.{0,80}api[_ ]?key",
     re.IGNORECASE | re.DOTALL,
 )
+_IS_UNFINISHED = re.compile(
+    r"model selection is required|missing a provider|model name is required|no model class defined|unknown \w+ class",
+    re.IGNORECASE,
+)
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:API_?KEY|TOKEN|SECRET|KEY)\b")
 
 
-class Retry(Exception):  # noqa: N818 - raised to ask for something, not to report an error
+class Retry(Exception):
     """Raised by a flow to be tried again, `after_seconds` from now or when its retry policy says."""
 
     def __init__(
@@ -47,7 +52,7 @@ class Retry(Exception):  # noqa: N818 - raised to ask for something, not to repo
         self.after_seconds = after_seconds
 
 
-class Permanent(Exception):  # noqa: N818 - raised to ask for something, not to report an error
+class Permanent(Exception):
     """Raised by a flow to say that trying again is pointless; the message says why."""
 
 
@@ -68,13 +73,13 @@ def failure_of(
     *,
     component: str | None = None,
     label: str | None = None,
-    statuses_decide: bool = True,
+    in_component: bool = True,
     usage: Usage | None = None,
 ) -> FlowFailure:
     """Sort an exception that a flow raised.
 
     `component` is the id of the node that raised it, `label` how the message names it. Where the flow is the user's own
-    code (`statuses_decide=False`), an HTTP status alone never makes a failure permanent: the author has Permanent.
+    code (`in_component=False`), a status or a text never makes a failure permanent: its author has Permanent.
     """
     if isinstance(error, FlowFailure):
         return error
@@ -82,7 +87,7 @@ def failure_of(
     for link in chain(root):
         for rule in _RULES:
             verdict = rule(link, _text(link))
-            if verdict is not None and (verdict.retryable or statuses_decide or rule not in _STATUS_RULES):
+            if verdict is not None and (verdict.retryable or in_component or rule not in _COMPONENT_RULES):
                 return _failure(verdict, link, root=root, component=component, label=label, usage=usage)
     verdict = Verdict(retryable=True, message=_text(root))
     return _failure(verdict, root, root=root, component=component, label=label, usage=usage)
@@ -211,6 +216,12 @@ def _missing_key(error: BaseException, text: str) -> Verdict | None:
     return Verdict(retryable=False, message=f"{_sentence(text)} To set it: {mend}.")
 
 
+def _unfinished(error: BaseException, text: str) -> Verdict | None:
+    if not isinstance(error, ValueError) or not _IS_UNFINISHED.search(text):
+        return None
+    return Verdict(retryable=False, message=f"{_sentence(text)} Choose a model in Langflow, and apply the flow again.")
+
+
 def _no_answer(error: BaseException, text: str) -> Verdict | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if not isinstance(error, ConnectionError | TimeoutError) and not names & _NO_ANSWER:
@@ -218,8 +229,8 @@ def _no_answer(error: BaseException, text: str) -> Verdict | None:
     return Verdict(retryable=True, message=f"No answer: {text}")
 
 
-_RULES: tuple[Rule, ...] = (_asked_for, _ended, _wrong_code, _missing_package, _status, _missing_key, _no_answer)
-_STATUS_RULES = (_status, _missing_key)
+_COMPONENT_RULES = (_status, _missing_key, _unfinished)
+_RULES: tuple[Rule, ...] = (_asked_for, _ended, _wrong_code, _missing_package, *_COMPONENT_RULES, _no_answer)
 
 
 def _answer(error: BaseException) -> tuple[int | None, Mapping[str, str]]:

@@ -93,8 +93,8 @@ def inspect(document: str | bytes | Raw) -> FlowReport:
 
 
 def trigger_name(node_id: str) -> str:
-    """The name of the trigger that a trigger node declares: `ScheduleTrigger-Ab1cD` is `scheduletrigger-ab1cd`."""
-    return re.sub(r"[^a-z0-9]+", "-", node_id.lower()).strip("-")
+    """The name of the trigger that a trigger node declares: its id, as far as a name allows."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", node_id).strip("-_")[:64]
 
 
 def approvals(flow: FlowDocument) -> Iterator[Node]:

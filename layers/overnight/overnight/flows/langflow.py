@@ -48,13 +48,15 @@ def run(call: Call, flow: LangflowFlow) -> Result:
 async def arun(call: Call, flow: LangflowFlow) -> Result:
     """Run one attempt; many may run at once, each with variables of its own. Raises FlowFailure."""
     document = _parsed(flow)
-    tweaks = _tweaks(document, call)
+    told = of_firing(document, call)
+    tweaks = merged(_tweaks(document, call), told)
     variables = dict(call.variables)
     scope = activate_request_variables(variables)
     fallback = activate_no_env_fallback(disabled=True)
     try:
         graph = await _load(document, tweaks)
-        return await _process(graph, call, variables)
+        # From its trigger node on: else lfx begins at a chat input, and may never come to the node that was told.
+        return await _process(graph, call, variables, start=next(iter(told)) if len(told) == 1 else None)
     finally:
         reset_no_env_fallback(fallback)
         reset_request_variables(scope)
@@ -97,8 +99,8 @@ def _tweaks(document: FlowDocument, call: Call) -> dict[str, JSON]:
         raise permanent("UnknownTweak", str(error)) from error
     except MissingVariableError as error:
         mend = "; ".join(how_to_set(variable) for variable in error.variables)
-        raise permanent("MissingVariable", f"{error} To set them: {mend}.") from error
-    return merged(tweaks, of_firing(document, call))
+        raise permanent("MissingVariable", f"{error} To set them: {mend}." if mend else str(error)) from error
+    return tweaks
 
 
 async def _load(document: FlowDocument, tweaks: dict[str, JSON]) -> Graph:
@@ -131,7 +133,7 @@ def _is_to_blame(code: str, error: Exception) -> bool:
     return bool(missing & imports.at_once)
 
 
-async def _process(graph: Graph, call: Call, variables: dict[str, str]) -> Result:
+async def _process(graph: Graph, call: Call, variables: dict[str, str], *, start: str | None) -> Result:
     graph.set_run_id(str(uuid.uuid4()))
     # One user per agent: what components keep by user is the agent's own, and never another's.
     apply_run_defaults(graph, session_id=call.input.session_id or None, user_id=str(uuid.uuid5(_USERS, call.agent_id)))
@@ -141,7 +143,7 @@ async def _process(graph: Graph, call: Call, variables: dict[str, str]) -> Resul
         input_type: Any = call.input.input_type
         graph._set_inputs([], {INPUT_FIELD_NAME: call.input.input_value}, input_type)  # noqa: SLF001 - as Graph.arun
     try:
-        await graph.process(fallback_to_env_vars=False)
+        await graph.process(fallback_to_env_vars=False, start_component_id=start)
     except (Exception, asyncio.CancelledError) as error:
         raise _component_failure(graph, error) from error
     return _result(graph, call.input.output_type)

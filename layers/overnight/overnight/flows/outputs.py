@@ -34,9 +34,15 @@ def _convert(value: Any, path: str, depth: int) -> JSON:
         raise NotJsonError(msg)
     converted: JSON
     match value:
-        case None | bool() | int() | str() if not isinstance(value, enum.Enum):
+        case enum.Enum():
+            converted = _convert(value.value, path, depth + 1)
+        case None | bool():
             converted = value
-        case float() if not isinstance(value, enum.Enum):
+        case int():
+            converted = int(value)
+        case str():
+            converted = str.__str__(value)  # a subclass might not be known where the result is read
+        case float():
             converted = _number(value, path)
         case Mapping():
             converted = {_key(key, path): _convert(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
@@ -49,8 +55,6 @@ def _convert(value: Any, path: str, depth: int) -> JSON:
 
 def _as_plain(value: Any, path: str) -> object:
     match value:
-        case enum.Enum():
-            return value.value
         case dt.datetime() | dt.date() | dt.time():
             return value.isoformat()
         case decimal.Decimal() | uuid.UUID() | PurePath():

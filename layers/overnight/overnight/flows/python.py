@@ -62,7 +62,7 @@ def run(call: Call, flow: PythonFlow, allowed: Allowed) -> Result:
         except FlowFailure:
             raise
         except BaseException as error:
-            raise failure_of(error, statuses_decide=False) from error
+            raise failure_of(error, in_component=False) from error
         return _result(returned, flow.target)
 
 
@@ -126,7 +126,7 @@ def _imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except BaseException as error:
-        failure = failure_of(error, statuses_decide=False)
+        failure = failure_of(error, in_component=False)
         failure.retryable = isinstance(error, OSError | MemoryError)
         if (
             isinstance(error, ModuleNotFoundError)
@@ -215,7 +215,7 @@ def _result(returned: Any, target: str) -> Result:
             case None:
                 return Result()
             case str():
-                return Result(text=returned)
+                return Result(text=str.__str__(returned))
             case Mapping():
                 return _outputs_of(as_json(returned))
             case _:

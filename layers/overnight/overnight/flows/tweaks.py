@@ -37,7 +37,7 @@ class TweakError(ValueError):
 
 
 class MissingVariableError(ValueError):
-    """The flow reads global variables that the agent does not set; `variables` are their names."""
+    """The flow reads global variables that the agent does not set; `variables` are those that look like names."""
 
     def __init__(self, message: str, variables: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -77,7 +77,7 @@ def check_variables(flow: FlowDocument, tweaks: Mapping[str, JSON], variables: I
     if missing:
         names = ", ".join(f"{showable(variable)} ({where})" for variable, where in missing.items())
         msg = f"The flow reads variables that are not set: {names}."
-        raise MissingVariableError(msg, tuple(missing))
+        raise MissingVariableError(msg, tuple(variable for variable in missing if showable(variable) == variable))
 
 
 def of_firing(flow: FlowDocument, call: Call) -> Tweaks:

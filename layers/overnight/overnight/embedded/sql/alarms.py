@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, select, update
 
-from overnight.agents import Agent, AgentState
+from overnight.agents import Agent, AgentState, Armed
 from overnight.embedded.sql.database import Database, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import alarms
@@ -14,8 +14,8 @@ from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 
 __all__ = ["Alarm", "RingsAt", "SqlAlarmClock"]
 
-RingsAt = Callable[[Agent, str, datetime], datetime]
-"""When the tick of an agent's trigger at that nominal instant is due: the instant, and its jitter."""
+RingsAt = Callable[[Agent, str, Armed], datetime | None]
+"""When the next tick of an agent's armed schedule is to be fired: its instant, and its jitter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class SqlAlarmClock:
         rings_at: adds the jitter of a tick to its nominal instant.
     """
 
-    def __init__(self, database: Database, rings_at: RingsAt = lambda _agent, _trigger, nominal: nominal) -> None:
+    def __init__(self, database: Database, rings_at: RingsAt = lambda _agent, _trigger, armed: armed.next) -> None:
         self._database = database
         self._rings_at = rings_at
 
@@ -70,10 +70,11 @@ class SqlAlarmClock:
     def arm(self, agent: Agent, trigger: str, state: AgentState) -> None:
         """Arm (or re-arm) a schedule as its agent's state says; one without a next tick is disarmed."""
         armed = state.schedules.get(trigger)
-        if armed is None or armed.next is None:
+        due = self._rings_at(agent, trigger, armed) if armed else None
+        if armed is None or armed.next is None or due is None:
             self.disarm(agent.id, trigger)
             return
-        alarm = Alarm(agent.id, trigger, armed.version, armed.next, self._rings_at(agent, trigger, armed.next))
+        alarm = Alarm(agent.id, trigger, armed.version, armed.next, due)
 
         def work(transaction: Transaction) -> None:
             transaction.run(

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, TextClause, bindparam, delete, exists, select, tuple_, update
 
 from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
+    IN_VAIN,
     LEDGER,
     NOT_SUCCEEDED,
     RANGE,
+    RETAINED,
     TERMINAL,
     UNFINISHED,
     attempts,
@@ -22,7 +25,7 @@ from overnight.embedded.sql.schema import (
 )
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.errors import ExecutionNotFound
-from overnight.executions import Attempt, Execution, Reason, Status
+from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
 from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
 
 __all__ = ["Executions"]
@@ -76,22 +79,26 @@ _TICK = select(
     executions.c.previous,
     executions.c.status,
     executions.c.reason,
-).where(LEDGER, executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
+).where(executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
 _TICKS = Statement(
-    _TICK.where(executions.c.nominal >= bindparam("since"), executions.c.nominal <= bindparam("until_"))
+    _TICK.where(LEDGER, executions.c.nominal >= bindparam("since"), executions.c.nominal <= bindparam("until_"))
     .order_by(executions.c.nominal)
     .limit(bindparam("most"))
 )
-# A range record may begin before the time asked for and reach into it.
+# A range record may begin before the time asked for and reach into it. So may the whole ledger, by its index: the sum
+# keeps SQLite from it.
 _RANGES = Statement(
-    _TICK.where(RANGE, executions.c.until >= bindparam("since"), executions.c.nominal < bindparam("since")).order_by(
-        executions.c.nominal
-    )
+    _TICK.where(
+        RANGE,
+        executions.c.kind == FiringKind.SCHEDULE.value,
+        executions.c.until >= bindparam("since"),
+        executions.c.nominal + 0 < bindparam("since"),
+    ).order_by(executions.c.nominal)
 )
 _PRUNABLE = Statement(
     select(executions.c.id)
     .where(
-        executions.c.retain_until.is_not(None),
+        RETAINED,
         executions.c.retain_until <= bindparam("now"),
         TERMINAL,
     )
@@ -213,12 +220,11 @@ class Executions:
 
     def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions, newest first."""
-        query = _filtered(where)
-        if cursor is not None:
-            created_at, seq = paging.decode(cursor, int, int)
-            query = query.where(tuple_(executions.c.created_at, executions.c.seq) < tuple_(created_at, seq))
-        query = query.order_by(executions.c.created_at.desc(), executions.c.seq.desc()).limit(limit + 1)
-        rows = self._database.read(lambda reading: reading.all(Statement(query)))
+        before = None if cursor is None else paging.decode(cursor, int, int)
+        # Each status has its place in an index, in order of time; several of them have not.
+        queries = [Statement(_filtered(where, status, before, limit + 1)) for status in where.statuses or (None,)]
+        found = self._database.read(lambda reading: [reading.all(query) for query in queries])
+        rows = sorted(chain.from_iterable(found), key=lambda row: row[:2], reverse=True)
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
         return Page(items, paging.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
 
@@ -258,25 +264,46 @@ class Executions:
         return [DueExecution(execution_id, agent_id) for execution_id, agent_id in rows]
 
 
-def _filtered(where: ExecutionFilter) -> Select[Any]:
-    query = select(executions.c.created_at, executions.c.seq, executions.c.body)
-    if where.agent_id is not None:
-        query = query.where(executions.c.agent_id == where.agent_id)
-    if where.statuses:
-        query = query.where(executions.c.status.in_([status.value for status in where.statuses]))
-        if Status.SUCCEEDED not in where.statuses and where.agent_id is None:
-            query = query.where(NOT_SUCCEEDED)
+def _filtered(
+    where: ExecutionFilter, status: Status | None, before: tuple[int | str, ...] | None, limit: int
+) -> Select[Any]:
+    """The newest that are of that status, and older than that place."""
+    conditions = [*_of(where.agent_id, status), *_besides(where)]
+    if before is not None:
+        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*before))
+    return (
+        select(executions.c.created_at, executions.c.seq, executions.c.body)
+        .where(*conditions)
+        .order_by(executions.c.created_at.desc(), executions.c.seq.desc())
+        .limit(limit)
+    )
+
+
+def _of(agent_id: str | None, status: Status | None) -> Iterator[ColumnElement[bool] | TextClause]:
+    agent: ColumnElement[str] = executions.c.agent_id
+    if status is not None:
+        yield executions.c.status == status.value
+        if status is not Status.SUCCEEDED:
+            yield NOT_SUCCEEDED
+            if status.terminal:
+                yield IN_VAIN
+            else:
+                agent = agent.concat("")  # few are unfinished, so not by the index of all that the agent has
+    if agent_id is not None:
+        yield agent == agent_id
+
+
+def _besides(where: ExecutionFilter) -> Iterator[ColumnElement[bool]]:
     if where.kinds:
-        query = query.where(executions.c.kind.in_([kind.value for kind in where.kinds]))
+        yield executions.c.kind.in_([kind.value for kind in where.kinds])
     if where.trigger is not None:
-        query = query.where(executions.c.trigger == where.trigger)
+        yield executions.c.trigger == where.trigger
     if where.reason is not None:
-        query = query.where(executions.c.reason == where.reason.value)
+        yield executions.c.reason == where.reason.value
     if where.since is not None:
-        query = query.where(executions.c.created_at >= to_us(where.since))
+        yield executions.c.created_at >= to_us(where.since)
     if where.until is not None:
-        query = query.where(executions.c.created_at < to_us(where.until))
-    return query
+        yield executions.c.created_at < to_us(where.until)
 
 
 def _json(execution: Execution) -> str:

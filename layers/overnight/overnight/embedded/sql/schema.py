@@ -5,13 +5,16 @@ each of them; with them every query costs the same however long the history is. 
 repeats its condition literally, so the conditions have names here.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, literal_column, text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
 
 __all__ = [
+    "ALIVE",
     "DUE",
+    "IN_VAIN",
     "LEDGER",
     "NOT_SUCCEEDED",
     "RANGE",
+    "RETAINED",
     "TERMINAL",
     "UNFINISHED",
     "agent_versions",
@@ -30,6 +33,17 @@ __all__ = [
 
 metadata = MetaData()
 
+# Conditions of partial indexes, and of the queries that use them.
+ALIVE = text("deleted_at IS NULL")
+DUE = text("due IS NOT NULL")
+IN_VAIN = text("status IN ('failed', 'cancelled', 'skipped')")
+LEDGER = text("kind = 'schedule'")
+NOT_SUCCEEDED = text("status <> 'succeeded'")
+RANGE = text("until IS NOT NULL")
+RETAINED = text("retain_until IS NOT NULL")
+UNFINISHED = text("status IN ('pending', 'running', 'retrying')")
+TERMINAL = text("status IN ('succeeded', 'failed', 'cancelled', 'skipped')")
+
 # SQLite numbers rows by itself only where the key is called INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -47,8 +61,8 @@ Index(
     "agents_by_name",
     agents.c.name,
     unique=True,
-    sqlite_where=text("deleted_at IS NULL"),
-    postgresql_where=text("deleted_at IS NULL"),
+    sqlite_where=ALIVE,
+    postgresql_where=ALIVE,
 )
 
 agent_versions = Table(
@@ -68,8 +82,7 @@ states = Table(
     Column("due", BigInteger),
     Column("body", Text, nullable=False),
 )
-DUE = literal_column("due IS NOT NULL", Boolean())
-Index("states_by_due", states.c.due, sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL"))
+Index("states_by_due", states.c.due, sqlite_where=DUE, postgresql_where=DUE)
 
 periods = Table(
     "periods",
@@ -116,46 +129,49 @@ executions = Table(
 Index("executions_by_id", executions.c.id, unique=True)
 Index("executions_by_time", executions.c.created_at, executions.c.seq)
 Index("executions_by_agent", executions.c.agent_id, executions.c.created_at, executions.c.seq)
-NOT_SUCCEEDED = literal_column("status <> 'succeeded'", Boolean())
 Index(
     "executions_not_succeeded",
     executions.c.status,
     executions.c.created_at,
     executions.c.seq,
-    sqlite_where=text("status <> 'succeeded'"),
-    postgresql_where=text("status <> 'succeeded'"),
+    sqlite_where=NOT_SUCCEEDED,
+    postgresql_where=NOT_SUCCEEDED,
 )
-UNFINISHED = literal_column("status IN ('pending', 'running', 'retrying')", Boolean())
-TERMINAL = literal_column("status IN ('succeeded', 'failed', 'cancelled', 'skipped')", Boolean())
-LEDGER = literal_column("kind = 'schedule'", Boolean())
+Index(
+    "executions_of_agent_in_vain",
+    executions.c.agent_id,
+    executions.c.created_at,
+    executions.c.seq,
+    sqlite_where=IN_VAIN,
+    postgresql_where=IN_VAIN,
+)
 Index(
     "executions_ledger",
     executions.c.agent_id,
     executions.c.trigger,
     executions.c.nominal,
-    sqlite_where=text("kind = 'schedule'"),
-    postgresql_where=text("kind = 'schedule'"),
+    sqlite_where=LEDGER,
+    postgresql_where=LEDGER,
 )
-RANGE = literal_column("until IS NOT NULL", Boolean())
 Index(
     "executions_ranges",
     executions.c.agent_id,
     executions.c.trigger,
     executions.c.until,
-    sqlite_where=text("until IS NOT NULL"),
-    postgresql_where=text("until IS NOT NULL"),
+    sqlite_where=RANGE,
+    postgresql_where=RANGE,
 )
 Index(
     "executions_by_due",
     executions.c.due,
-    sqlite_where=text("due IS NOT NULL"),
-    postgresql_where=text("due IS NOT NULL"),
+    sqlite_where=DUE,
+    postgresql_where=DUE,
 )
 Index(
     "executions_by_retention",
     executions.c.retain_until,
-    sqlite_where=text("retain_until IS NOT NULL"),
-    postgresql_where=text("retain_until IS NOT NULL"),
+    sqlite_where=RETAINED,
+    postgresql_where=RETAINED,
 )
 
 attempts = Table(
@@ -202,7 +218,7 @@ events = Table(
     Column("body", Text, nullable=False),
 )
 Index("events_by_id", events.c.id, unique=True)
-Index("events_by_due", events.c.due, sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL"))
+Index("events_by_due", events.c.due, sqlite_where=DUE, postgresql_where=DUE)
 Index("events_by_retention", events.c.keep_until)
 
 deliveries = Table(
@@ -224,6 +240,6 @@ Index("deliveries_by_execution", deliveries.c.execution_id)
 Index(
     "deliveries_by_due",
     deliveries.c.due,
-    sqlite_where=text("due IS NOT NULL"),
-    postgresql_where=text("due IS NOT NULL"),
+    sqlite_where=DUE,
+    postgresql_where=DUE,
 )

@@ -1,0 +1,7 @@
+"""The demo."""
+
+from overnight.cli.noun import noun
+
+__all__ = ["app"]
+
+app = noun()

@@ -1,0 +1,120 @@
+"""`overnight`: all the nouns together, and how errors end a command."""
+
+import os
+import sys
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from overnight.cli import (
+    agents,
+    apply,
+    demo,
+    events,
+    executions,
+    flows,
+    project,
+    run,
+    schedules,
+    schema,
+    secrets,
+    serve,
+    verify,
+    version,
+)
+from overnight.cli.failure import Failure, Findings
+from overnight.cli.noun import examples, noun
+from overnight.errors import OvernightError
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+"""What a shell expects of a command that Ctrl-C ended."""
+
+app = noun(add_completion=True)
+
+app.add_typer(agents.app, name="agents", help="List, create, start, pause, trigger agents.")
+app.add_typer(executions.app, name="executions", help="See what ran and why, cancel it, run it again.")
+app.add_typer(schedules.app, name="schedules", help="When agents run next; preview a schedule without a server.")
+app.add_typer(events.app, name="events", help="Send events to the agents that subscribe to them.")
+app.add_typer(secrets.app, name="secrets", help="Keep the values that `secret:name` refers to.")
+app.add_typer(flows.app, name="flows", help="Look into a flow's JSON.")
+for module in (apply, verify, run, project, serve, demo, schema, version):
+    app.add_typer(module.app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        version.version()
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=examples(
+        "overnight init hello && cd hello && overnight serve",
+        "overnight apply -f agents.yaml",
+        "overnight agents trigger hello --wait",
+        "overnight executions list --status failed --since 1d",
+    )
+)
+def overnight(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps AI agents working when nobody is watching."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0, 1 for an error or a finding, 2 for a misuse, 130 when interrupted."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 1
+    except SystemExit as exit:  # noqa: A001 - Typer's way out of a broken pipe
+        return exit.code if isinstance(exit.code, int) else 1
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name="overnight", standalone_mode=False)
+    except Findings:
+        return 1
+    except Failure as failure:
+        return _errors(failure.lines, failure.exit_code)
+    except OvernightError as error:
+        return _errors([str(error)], 1)
+    except typer.TyperException as error:
+        usage = getattr(getattr(error, "ctx", None), "command_path", "overnight")
+        return _errors([f"{error.format_message().rstrip('.')}; see `{usage} --help`"], error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get("OVERNIGHT_DEBUG"):
+            raise
+        told = f"unexpected {type(error).__name__}: {error}; with OVERNIGHT_DEBUG=1 it says where"
+        return _errors([told], 1)
+    return code if isinstance(code, int) else 0
+
+
+def _errors(lines: Sequence[str], code: int) -> int:
+    sys.stdout.flush()
+    for line in lines:
+        sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    return code
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - a descriptor is what is wanted
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+

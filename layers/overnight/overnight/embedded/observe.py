@@ -1,0 +1,114 @@
+"""Every lifecycle event as a structured log line, and as counters and timers for Prometheus.
+
+No agent or execution is a label: metrics stay few however many agents there are.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["JsonLines", "Metrics", "log_to_stderr"]
+
+LOGGER = logging.getLogger("overnight")
+
+_WARNINGS = frozenset(
+    {
+        "agent.disarm_failed",
+        "agent.error",
+        "attempt.fenced",
+        "attempt.lost",
+        "event.filter_failed",
+        "event.input_failed",
+        "execution.dead_lettered",
+        "execution.failed",
+        "execution.refused",
+        "execution.retry_scheduled",
+        "notification.failed",
+        "watchdog.failed",
+    }
+)
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+
+
+class Metrics:
+    """The observer of the embedded engine."""
+
+    def __init__(self) -> None:
+        """With a registry of its own, so that two engines in one process don't mix."""
+        self.registry = CollectorRegistry()
+        self._events = Counter(
+            "overnight_lifecycle_events", "Lifecycle events, by name", ["event"], registry=self.registry
+        )
+        self._skipped = Counter("overnight_skipped", "Skipped firings, by reason", ["reason"], registry=self.registry)
+        self._attempts = Histogram(
+            "overnight_attempt_seconds",
+            "How long final attempts took, by outcome",
+            ["outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._lateness = Histogram(
+            "overnight_lateness_seconds",
+            "From the nominal instant of a tick to the start of its first attempt",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._pickup = Histogram(
+            "overnight_pickup_seconds",
+            "From the record of an execution to the start of its first attempt",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.running = Gauge("overnight_running_attempts", "Attempts that run now", registry=self.registry)
+
+    def __call__(self, happened: str, /, **facts: Any) -> None:
+        """Count it, time it, log it."""
+        self._events.labels(happened).inc(facts.get("count") or 1 if happened == "execution.skipped" else 1)
+        if happened == "execution.skipped":
+            self._skipped.labels(str(facts.get("reason") or "")).inc(facts.get("count") or 1)
+        if (seconds := facts.get("lateness_seconds")) is not None:
+            self._lateness.observe(seconds)
+        if (seconds := facts.get("wait_seconds")) is not None:
+            self._pickup.observe(seconds)
+        if (seconds := facts.get("duration_seconds")) is not None:
+            self._attempts.labels(str(facts.get("outcome") or "")).observe(seconds)
+        level = logging.WARNING if happened in _WARNINGS else logging.INFO
+        if LOGGER.isEnabledFor(level):
+            known = {name: fact for name, fact in facts.items() if fact is not None}
+            LOGGER.log(level, happened, extra={"facts": known})
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `at`, `level`, `event`, and the facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without a line break."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"at": at, "level": record.levelname.lower(), "event": record.getMessage()}
+        line |= getattr(record, "facts", {})
+        if record.name != LOGGER.name:
+            line["logger"] = record.name
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+def log_to_stderr(level: str = "INFO") -> None:
+    """Write the log of this process as JSON lines to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(level)

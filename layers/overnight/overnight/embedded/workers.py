@@ -1,0 +1,229 @@
+"""Worker processes that can be killed: the embedded `FlowRunner`.
+
+Python flows and flows on a Langflow server run in plain processes; Langflow flows run in processes forked from one that
+has imported lfx, which takes seconds, once. A worker that dies costs its attempt and is replaced.
+"""
+
+import importlib.util
+import multiprocessing
+import threading
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessPool
+
+from overnight.agents import LangflowApiFlow, LangflowFlow, PythonFlow
+from overnight.embedded import worker
+from overnight.executions import AttemptOutcome, Failure, FiringKind, Usage
+from overnight.flows import call as calls
+from overnight.ports import RunReport, RunRequest
+
+__all__ = ["Workers"]
+
+Answer = tuple[calls.Result | calls.FlowFailure, str]
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt under way here, and why it is being ended, if it is."""
+
+    future: "Future[Answer]"
+    ending: AttemptOutcome | None = None
+
+
+class Workers:
+    """A number of worker processes, and the attempts that run in them."""
+
+    def __init__(self, count: int, allowed: calls.Allowed, logs: Path) -> None:
+        """Make them ready to start; none is started before it is needed.
+
+        Args:
+            count: how many attempts run at once.
+            allowed: what Python flows may import, and whether Langflow servers may be private.
+            logs: a folder for what attempts print while they run.
+        """
+        self._count = count
+        self._allowed = allowed
+        self._logs = logs
+        self._pools: dict[str, ProcessPool] = {}
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        logs.mkdir(parents=True, exist_ok=True)
+        for left_over in logs.iterdir():
+            left_over.unlink()
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The executions that run here now."""
+        return tuple(self._running)
+
+    def warm(self, *, langflow: bool) -> None:
+        """Start the worker processes ahead of need."""
+        self._pool("langflow" if langflow else "plain")
+
+    def run(self, request: RunRequest) -> RunReport:
+        """Run one attempt to its end, by result, failure, timeout, death of its worker, or order."""
+        execution = request.execution
+        log = str(self._logs / f"{execution.id}.{execution.attempt}")
+        call = _call(request)
+        pool = self._pool("langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain")
+        with self._lock:
+            if self._closed:
+                return RunReport(AttemptOutcome.INTERRUPTED)
+            future = pool.schedule(worker.attempt, args=(call, self._allowed, log), timeout=request.timeout_seconds)
+            running = self._running[execution.id] = _Running(future)
+        try:
+            outcome, printed = future.result()
+        except FutureTimeout:
+            return _report(AttemptOutcome.TIMED_OUT, log, _timed_out(request.timeout_seconds))
+        except CancelledError:
+            return _report(running.ending or AttemptOutcome.CANCELLED, log, None)
+        except ProcessExpired as death:
+            return _report(running.ending or AttemptOutcome.LOST, log, _died(death))
+        finally:
+            with self._lock:
+                self._running.pop(execution.id, None)
+        if isinstance(outcome, calls.FlowFailure):
+            return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
+        return RunReport(
+            AttemptOutcome.SUCCEEDED,
+            text=outcome.text,
+            outputs=dict(outcome.outputs),  # type: ignore[arg-type]
+            usage=_usage(outcome.usage),
+            log=printed,
+        )
+
+    def cancel(self, execution_id: str) -> None:
+        """Kill the worker that runs this execution, if it runs here."""
+        self._end(execution_id, AttemptOutcome.CANCELLED)
+
+    def interrupt(self) -> None:
+        """Kill all that runs, for another time, and take nothing more."""
+        with self._lock:
+            self._closed = True
+            ids = list(self._running)
+        for id_ in ids:
+            self._end(id_, AttemptOutcome.INTERRUPTED)
+
+    def close(self) -> None:
+        """End all worker processes."""
+        self.interrupt()
+        for pool in self._pools.values():
+            pool.stop()
+            pool.join()
+
+    def _end(self, execution_id: str, ending: AttemptOutcome) -> None:
+        with self._lock:
+            running = self._running.get(execution_id)
+            if running is not None and running.ending is None:
+                running.ending = ending
+        if running is not None:
+            running.future.cancel()
+
+    def _pool(self, kind: str) -> ProcessPool:
+        with self._lock:
+            pool = self._pools.get(kind)
+            if pool is None or not pool.active:
+                pool = self._pools[kind] = ProcessPool(
+                    max_workers=self._count, initializer=worker.started, context=_context(kind)
+                )
+            return pool
+
+
+def _context(kind: str) -> "multiprocessing.context.BaseContext":
+    """How processes are started: anew, or forked from one that has lfx."""
+    if kind == "plain" or "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if importlib.util.find_spec("lfx") is not None:
+        context.set_forkserver_preload(["overnight.embedded.preloaded"])
+    return context
+
+
+def _call(request: RunRequest) -> calls.Call:
+    execution = request.execution
+    given = request.input
+    schedule = request.agent.document.schedules.get(execution.trigger or "")
+    return calls.Call(
+        execution_id=execution.id,
+        agent_id=execution.agent_id,
+        agent=execution.agent,
+        attempt=execution.attempt,
+        flow=_flow(request),
+        input=calls.CallInput(
+            input_value=_text(given.get("input_value")),
+            input_type=_text(given.get("input_type")) or "chat",
+            output_type=_text(given.get("output_type")) or "chat",
+            tweaks=_mapping(given.get("tweaks")),
+            session_id=request.session_id,
+        ),
+        variables=dict(request.variables),
+        firing=calls.FiringContext(
+            kind=FiringKind(execution.kind).value,
+            trigger=execution.trigger,
+            nominal=execution.nominal,
+            payload=request.payload,
+            missed_ticks=execution.missed_ticks,
+            test=execution.test,
+            dedupe_key=execution.dedupe_key,
+            cron=getattr(schedule, "expression", None),
+            timezone=getattr(schedule, "timezone", None),
+        ),
+    )
+
+
+def _flow(request: RunRequest) -> calls.Flow:
+    match request.agent.document.flow:
+        case PythonFlow(python=target):
+            return calls.PythonFlow(target)
+        case LangflowFlow():
+            return calls.LangflowFlow(request.flow_json or "")
+        case LangflowApiFlow(langflow_api=api):
+            return calls.LangflowApiFlow(api.url, api.flow, request.api_key, request.timeout_seconds)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _mapping(value: object) -> dict[str, calls.JSON]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _report(outcome: AttemptOutcome, log: str, failure: Failure | None) -> RunReport:
+    """Of an attempt whose worker was killed: what it had printed is still in its file."""
+    return RunReport(outcome, failure=failure, log=worker.log_tail(log))
+
+
+def _timed_out(seconds: float) -> Failure:
+    return Failure(
+        type="TimedOut", message=f"it took longer than {seconds:g} s and was ended; `timeout_seconds` sets the limit"
+    )
+
+
+def _died(death: ProcessExpired) -> Failure:
+    how = f"signal {-death.exitcode}" if death.exitcode and death.exitcode < 0 else f"exit code {death.exitcode}"
+    return Failure(
+        type="WorkerDied",
+        message=f"its worker process died ({how}): it was killed, ran out of memory, or the flow ended it",
+    )
+
+
+def _failure(failure: calls.FlowFailure) -> Failure:
+    return Failure(
+        type=failure.error_type,
+        message=failure.message,
+        retryable=failure.retryable,
+        retry_after_seconds=failure.retry_after_seconds,
+        traceback=failure.traceback or None,
+        component=failure.component,
+    )
+
+
+def _usage(usage: calls.Usage | None) -> Usage | None:
+    if usage is None:
+        return None
+    return Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens)
