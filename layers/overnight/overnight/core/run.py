@@ -4,6 +4,7 @@ message ──> start ──> flow ──> outcome ──> publish ──> relea
   └ stale: dropped       └ a late outcome is fenced off, and goes to the log
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from pydantic import JsonValue
@@ -123,6 +124,16 @@ def finish(
             return None
         return attempts.end(row, attempt, ending, agent, now, chance)
 
+    ports.store.together(lambda: _finish(ports, execution, attempt, report, ended))
+
+
+def _finish(
+    ports: Ports,
+    execution: Execution,
+    attempt: int,
+    report: RunReport,
+    ended: Callable[[Execution], Revision | None],
+) -> None:
     revised = ports.store.revise(execution.id, ended, known=execution)
     if revised is None:
         execution = ports.store.execution(execution.id)

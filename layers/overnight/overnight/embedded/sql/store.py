@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import bindparam, literal, select
 
@@ -33,6 +34,8 @@ from overnight.ports import (
 )
 
 __all__ = ["SqlStore"]
+
+T = TypeVar("T")
 
 _DUE_AGENTS = Statement(
     select(states.c.agent_id)
@@ -188,6 +191,10 @@ class SqlStore:
                     return written, ()
 
         return self._database.write(work)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Several verbs as one transaction."""
+        return self._database.together(work)
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
