@@ -151,7 +151,6 @@ class SqliteDatabase:
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed, or, within `together`, what is about to be."""
         if (transaction := self._transaction) is not None:
-            transaction.flush()
             return work(transaction)
         if self._closed:
             raise Unavailable("the database is closed")
