@@ -9,6 +9,7 @@ Each loop waits for a wake-up or for the next time that it knows of, never longe
 suspended finds, within a second of waking, that time has passed.
 """
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
@@ -77,6 +78,7 @@ class Engine:
         """Recover what the engine before this one left, then begin; once begun, nothing."""
         if self._threads:
             return
+        self._slots.warm(langflow=importlib.util.find_spec("lfx") is not None)
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {

@@ -57,6 +57,10 @@ class Slots:
             self._mine.held = False
             self._free.release()
 
+    def warm(self, *, langflow: bool) -> None:
+        """Start worker processes ahead of need."""
+        self._workers.warm(langflow=langflow)
+
     # The port
 
     def run(self, request: RunRequest) -> RunReport:

@@ -17,7 +17,7 @@ from pathlib import Path
 from overnight.flows.attempt import run
 from overnight.flows.call import Allowed, Call, FlowFailure, Result
 
-__all__ = ["LOG_BYTES", "attempt", "log_tail", "started"]
+__all__ = ["LOG_BYTES", "attempt", "log_tail", "ready", "started"]
 
 LOG_BYTES = 65_536
 """How much of what an attempt prints is kept, counted from its end."""
@@ -33,6 +33,10 @@ def started() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     threading.Thread(target=_end_with_engine, name="orphan", daemon=True).start()
+
+
+def ready() -> None:
+    """Nothing: whoever asks for it has the processes started."""
 
 
 def _end_with_engine() -> None:

@@ -47,7 +47,7 @@ class Workers:
         self._count = count
         self._allowed = allowed
         self._logs = logs
-        self._pools: dict[str, ProcessPool] = {}
+        self._pools = {kind: _Pool(kind, count) for kind in ("plain", "langflow")}
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -61,19 +61,22 @@ class Workers:
         return tuple(self._running)
 
     def warm(self, *, langflow: bool) -> None:
-        """Start the worker processes ahead of need."""
-        self._pool("langflow" if langflow else "plain")
+        """Start worker processes ahead of need, in the background: those for Langflow flows take seconds."""
+        for kind in ("plain", "langflow") if langflow else ("plain",):
+            threading.Thread(target=self._pools[kind].started, name=f"warm-{kind}", daemon=True).start()
 
     def run(self, request: RunRequest) -> RunReport:
         """Run one attempt to its end, by result, failure, timeout, death of its worker, or order."""
         execution = request.execution
         log = str(self._logs / f"{execution.id}.{execution.attempt}")
-        call = _call(request)
-        pool = self._pool("langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain")
+        pool = self._pools["langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"]
+        processes = pool.started()
         with self._lock:
             if self._closed:
                 return RunReport(AttemptOutcome.INTERRUPTED)
-            future = pool.schedule(worker.attempt, args=(call, self._allowed, log), timeout=request.timeout_seconds)
+            future = processes.schedule(
+                worker.attempt, args=(_call(request), self._allowed, log), timeout=request.timeout_seconds
+            )
             running = self._running[execution.id] = _Running(future)
         try:
             outcome, printed = future.result()
@@ -112,8 +115,7 @@ class Workers:
         """End all worker processes."""
         self.interrupt()
         for pool in self._pools.values():
-            pool.stop()
-            pool.join()
+            pool.close()
 
     def _end(self, execution_id: str, ending: AttemptOutcome) -> None:
         with self._lock:
@@ -123,14 +125,32 @@ class Workers:
         if running is not None:
             running.future.cancel()
 
-    def _pool(self, kind: str) -> ProcessPool:
+
+class _Pool:
+    """Worker processes of one kind, started when they are first needed, and again should they all be gone."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self._kind = kind
+        self._count = count
+        self._processes: ProcessPool | None = None
+        self._lock = threading.Lock()
+
+    def started(self) -> ProcessPool:
+        """The processes; waits for those that are being started."""
         with self._lock:
-            pool = self._pools.get(kind)
-            if pool is None or not pool.active:
-                pool = self._pools[kind] = ProcessPool(
-                    max_workers=self._count, initializer=worker.started, context=_context(kind)
+            if self._processes is None or not self._processes.active:
+                self._processes = ProcessPool(
+                    max_workers=self._count, initializer=worker.started, context=_context(self._kind)
                 )
-            return pool
+                self._processes.schedule(worker.ready)
+            return self._processes
+
+    def close(self) -> None:
+        """End them."""
+        with self._lock:
+            if self._processes is not None:
+                self._processes.stop()  # type: ignore[no-untyped-call]
+                self._processes.join()
 
 
 def _context(kind: str) -> "multiprocessing.context.BaseContext":
