@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from tests.embedded.http.engine import Engine
 
 from overnight.embedded.http import HttpServer
-from tests.embedded.http.engine import Engine
 
 
 @pytest.fixture

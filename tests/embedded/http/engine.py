@@ -43,7 +43,10 @@ class Secrets:
 
     def resolve(self, reference: str) -> str:
         """The value behind `secret:name`."""
-        return self.kept[reference.removeprefix("secret:")]
+        name = reference.removeprefix("secret:")
+        if name not in self.kept:
+            raise NotFound(f"there is no secret {name!r}")
+        return self.kept[name]
 
     def set(self, name: str, value: str) -> None:
         """Keep it."""

@@ -78,7 +78,7 @@ class Engine:
         """Recover what the engine before this one left, then begin; once begun, nothing."""
         if self._threads:
             return
-        self._slots.warm(langflow=importlib.util.find_spec("lfx") is not None)
+        self._slots.warm(langflow=_has_langflow())
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {
@@ -135,6 +135,14 @@ class Engine:
         """Something may be due now: look at once."""
         self._alarm_wake.set()
         self._dispatch_wake.set()
+
+    def warm(self, seconds: float) -> bool:
+        """Wait until the worker processes are ready to run flows; False if they aren't in time."""
+        return self._slots.warm(langflow=_has_langflow(), seconds=seconds)
+
+    def worker_of(self, execution_id: str) -> int | None:
+        """The process id of the worker that runs an execution, if it runs here and has begun."""
+        return self._slots.worker_of(execution_id)
 
     # Loops
 
@@ -246,6 +254,10 @@ class Engine:
 
     def _tell(self, name: str, error: Exception) -> None:
         self.ports.observe("engine.failed", loop=name, error=f"{type(error).__name__}: {error}")
+
+
+def _has_langflow() -> bool:
+    return importlib.util.find_spec("lfx") is not None
 
 
 class _Guard:

@@ -57,9 +57,13 @@ class Slots:
             self._mine.held = False
             self._free.release()
 
-    def warm(self, *, langflow: bool) -> None:
-        """Start worker processes ahead of need."""
-        self._workers.warm(langflow=langflow)
+    def warm(self, *, langflow: bool, seconds: float = 0) -> bool:
+        """Start worker processes ahead of need, and wait so long for them; whether they are ready."""
+        return self._workers.warm(langflow=langflow, seconds=seconds)
+
+    def worker_of(self, execution_id: str) -> int | None:
+        """The process id of the worker that runs an execution, if it runs here."""
+        return self._workers.worker_of(execution_id)
 
     # The port
 

@@ -49,19 +49,20 @@ def _end_with_engine() -> None:
 def attempt(call: Call, allowed: Allowed, log: str) -> tuple[Result | FlowFailure, str]:
     """Run one attempt; its result or failure, and the end of what it printed.
 
-    `log` is the path of the file that takes the output, so that it outlives a worker that is killed.
+    `log` is the path of the file that takes the output, so that it outlives a worker that is killed; the worker's
+    process id is its ending.
     """
+    log = f"{log}.{os.getpid()}"
     with _printing_to(log):
         try:
             outcome: Result | FlowFailure = run(call, allowed)
         except FlowFailure as failure:
             outcome = failure
-    return outcome, log_tail(log)
+    return outcome, log_tail(Path(log))
 
 
-def log_tail(log: str) -> str:
+def log_tail(path: Path) -> str:
     """The end of an attempt's output, and its file removed; empty where there is none."""
-    path = Path(log)
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

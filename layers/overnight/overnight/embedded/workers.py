@@ -4,9 +4,11 @@ Python flows and flows on a Langflow server run in plain processes; Langflow flo
 has imported lfx, which takes seconds, once. A worker that dies costs its attempt and is replaced.
 """
 
+import contextlib
 import importlib.util
 import multiprocessing
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -60,22 +62,37 @@ class Workers:
         """The executions that run here now."""
         return tuple(self._running)
 
-    def warm(self, *, langflow: bool) -> None:
-        """Start worker processes ahead of need, in the background: those for Langflow flows take seconds."""
-        for kind in ("plain", "langflow") if langflow else ("plain",):
-            threading.Thread(target=self._pools[kind].started, name=f"warm-{kind}", daemon=True).start()
+    def warm(self, *, langflow: bool, seconds: float = 0) -> bool:
+        """Start worker processes ahead of need, in the background, and wait so long for them; whether they are ready.
+
+        Those for Langflow flows take seconds, because they import lfx.
+        """
+        threads = [
+            threading.Thread(target=self._pools[kind].ready, name=f"warm-{kind}", daemon=True)
+            for kind in (("plain", "langflow") if langflow else ("plain",))
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def worker_of(self, execution_id: str) -> int | None:
+        """The process id of the worker that runs an execution, if it runs here and has begun."""
+        return next((int(log.suffix[1:]) for log in self._logs.glob(f"{execution_id}.*")), None)
 
     def run(self, request: RunRequest) -> RunReport:
         """Run one attempt to its end, by result, failure, timeout, death of its worker, or order."""
         execution = request.execution
-        log = str(self._logs / f"{execution.id}.{execution.attempt}")
+        log = self._logs / f"{execution.id}.{execution.attempt}"
         pool = self._pools["langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"]
         processes = pool.started()
         with self._lock:
             if self._closed:
                 return RunReport(AttemptOutcome.INTERRUPTED)
             future = processes.schedule(
-                worker.attempt, args=(_call(request), self._allowed, log), timeout=request.timeout_seconds
+                worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
             )
             running = self._running[execution.id] = _Running(future)
         try:
@@ -142,8 +159,12 @@ class _Pool:
                 self._processes = ProcessPool(
                     max_workers=self._count, initializer=worker.started, context=_context(self._kind)
                 )
-                self._processes.schedule(worker.ready)
             return self._processes
+
+    def ready(self) -> None:
+        """Wait until one of them takes work."""
+        with contextlib.suppress(Exception):
+            self.started().schedule(worker.ready).result()
 
     def close(self) -> None:
         """End them."""
@@ -213,9 +234,10 @@ def _mapping(value: object) -> dict[str, calls.JSON]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _report(outcome: AttemptOutcome, log: str, failure: Failure | None) -> RunReport:
+def _report(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunReport:
     """Of an attempt whose worker was killed: what it had printed is still in its file."""
-    return RunReport(outcome, failure=failure, log=worker.log_tail(log))
+    printed = "".join(worker.log_tail(left) for left in log.parent.glob(f"{log.name}.*"))
+    return RunReport(outcome, failure=failure, log=printed)
 
 
 def _timed_out(seconds: float) -> Failure:
