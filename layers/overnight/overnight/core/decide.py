@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState, AgentStatus, Settlement, Slot, Waiting
 from overnight.core.due import resend_after
-from overnight.errors import AgentStopped, LineFull, NoFreeSlot, NotActive
+from overnight.errors import AgentNotFound, AgentStopped, LineFull, NoFreeSlot, NotActive
 from overnight.executions import Execution, Firing, FiringKind, Message, Reason, Status
 from overnight.policies import MAX_RUNNING, OnOverlap
 from overnight.ports import Admission, Transition
@@ -30,8 +30,10 @@ RETRY_AFTER_SECONDS = 30
 def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission | None:
     """What a firing becomes: an execution in a slot, in the line, or skipped; None drops it without a record.
 
-    Raises AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again.
+    Raises AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again; AgentNotFound for a deleted agent.
     """
+    if agent.deleted_at:
+        raise AgentNotFound(agent.name)
     if firing.disposition:
         return _skipped(agent, state, firing, firing.disposition, now, into=firing.into)
     match _gate(agent, state, firing):
@@ -64,11 +66,13 @@ def _gate(agent: Agent, state: AgentState, firing: Firing) -> Reason | bool | No
 def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission:
     """Let the firing into a slot or the line, by the agent's overlap policy."""
     policy = agent.document.concurrency
-    free = len(state.running) < policy.slots and not state.line
+    active = state.status is AgentStatus.ACTIVE
+    # Nobody overtakes a line that moves; the line of an agent that isn't active stands still, and holds no one up.
+    free = len(state.running) < policy.slots and not (active and state.line)
     execution = _execution(agent, firing, Status.PENDING, now)
     if free:
         return Admission(execution, claim(state, firing.execution_id, firing.agent_id, 1, now))
-    if state.status is not AgentStatus.ACTIVE:
+    if not active:
         raise NoFreeSlot(agent.name, len(state.running))
     overlap = OnOverlap.QUEUE if firing.kind is FiringKind.BACKFILL else policy.on_overlap
     limit = MAX_RUNNING if firing.kind is FiringKind.BACKFILL else policy.queue_limit
