@@ -30,7 +30,7 @@ RETRY_AFTER_SECONDS = 30
 def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission | None:
     """What a firing becomes: an execution in a slot, in the line, or skipped; None drops it without a record.
 
-    Raises AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again; AgentNotFound for a deleted agent.
+    Raises AgentNotFound for a deleted agent; AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again.
     """
     if agent.deleted_at:
         raise AgentNotFound(agent.name)
@@ -170,9 +170,14 @@ def vacate(agent: Agent, state: AgentState, id_: str, attempt: int, now: datetim
 def rejoin(agent: Agent, state: AgentState, execution: Execution, now: datetime, *, by_hand: bool) -> Transition | None:
     """Let in what was admitted before: to a slot, or to the head of the line, whatever policy, limit and deadline say.
 
-    Returns None when it is in already. Of an agent that is not active only what somebody asked for `by_hand` takes a
-    slot; the rest waits.
+    Returns None when it is in already; a slot that its last attempt has not released yet doesn't count as such, and is
+    given up or taken over. Of an agent that is not active only what somebody asked for `by_hand` takes a slot; the rest
+    waits.
     """
+    slot = state.running.get(execution.id)
+    if slot and slot.attempt <= execution.attempt:
+        running = {id_: kept for id_, kept in state.running.items() if id_ != execution.id}
+        state = state.model_copy(update={"running": running})
     if state.holds(execution.id):
         return None
     attempt = execution.attempt + 1
