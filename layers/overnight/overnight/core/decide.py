@@ -30,7 +30,7 @@ RETRY_AFTER_SECONDS = 30
 def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission | None:
     """What a firing becomes: an execution in a slot, in the line, or skipped; None drops it without a record.
 
-    Raises AgentNotFound for a deleted agent; AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again.
+    Raises AgentNotFound for a deleted agent. After AgentStopped, NotActive, NoFreeSlot, LineFull one may try again.
     """
     if agent.deleted_at:
         raise AgentNotFound(agent.name)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
-from overnight.core import attempts, retry
+from overnight.core import attempts, lifecycle, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
-from overnight.core.settle import conclude, definition, published, release
+from overnight.core.settle import conclude, definition, leftover, published, release
 from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
 from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
@@ -52,8 +52,12 @@ def _start(ports: Ports, message: Message) -> Execution | None:
             wait_seconds=(now - execution.created_at).total_seconds() if execution.attempt == 1 else None,
         )
         return execution
+    agent = definition(ports, execution)
+    if expired := ports.store.revise(execution.id, lambda row: attempts.expire(row, agent, now), known=execution):
+        execution = expired[0].execution
+        ports.observe("execution.skipped", agent=execution.agent, execution_id=execution.id, reason=execution.reason)
     if execution.status.terminal:
-        conclude(ports, execution, message.attempt)
+        leftover(ports, execution, message.attempt)
     return None
 
 
@@ -141,7 +145,9 @@ def finish(
         ports.queue.send(revised[1])
     execution = revised[0].execution
     _tell(ports, execution, report, attempt)
-    conclude(ports, execution, attempt)
+    state = conclude(ports, execution, attempt)
+    if state and state.trip:
+        lifecycle.fail(ports, state.agent_id, state.trip)
 
 
 def _tell(ports: Ports, execution: Execution, report: RunReport, attempt: int) -> None:
@@ -172,6 +178,7 @@ def _seconds(execution: Execution) -> float | None:
 def cancel(ports: Ports, execution_id: str) -> Execution:
     """Cancel an execution: the record at once, the slot when its worker lets go. A terminal one stays as it is.
 
+    Asked for again, it goes on where it was interrupted.
     Raises ExecutionNotFound.
     """
     now = ports.now()
@@ -181,9 +188,12 @@ def cancel(ports: Ports, execution_id: str) -> Execution:
         execution_id, lambda row: attempts.cancel(row, Reason.REQUESTED, agent, now), known=execution
     )
     if revised is None:
-        return ports.store.execution(execution_id)
-    cancelled = revised[0].execution
-    ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
+        cancelled = ports.store.execution(execution_id)
+        if cancelled.status is not Status.CANCELLED:
+            return cancelled
+    else:
+        cancelled = revised[0].execution
+        ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
     published(ports, cancelled)
     _let_go(ports, cancelled)
     return cancelled
