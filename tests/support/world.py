@@ -24,6 +24,7 @@ from tests.support.fuse import Watched, watched
 
 from overnight.agents import Agent, AgentDocument, AgentState
 from overnight.core import events, fire, lifecycle, notify, run, watchdog
+from overnight.core.attempts import renew
 from overnight.core.due import look_at
 from overnight.core.ledger import alarm_at
 from overnight.core.verify import Report, verify
@@ -165,6 +166,7 @@ class World:
 
     def beat(self) -> None:
         """What an engine does at one moment."""
+        self.renew()
         self.ring()
         self.drain()
         self.watch()
@@ -196,6 +198,13 @@ class World:
             self.under[message.execution_id] = under
         if under.error is not None:
             raise under.error
+
+    def renew(self) -> None:
+        """Hold the leases of the attempts under way."""
+        until = self.now + timedelta(seconds=self.ports.lease_seconds)
+        for id_, under in self.under.items():
+            attempt = under.message.attempt
+            self.ports.store.revise(id_, lambda row, attempt=attempt: renew(row, attempt, until))  # type: ignore[misc]
 
     def watch(self) -> None:
         """One round of the watchdog; what goes wrong there goes wrong here."""
