@@ -253,10 +253,10 @@ class World:
         self.subjects[name] = agent.id
         return agent
 
-    def edit(self, name: str, **fields: Any) -> None:
+    def edit(self, agent: str, /, **fields: Any) -> None:
         """Change some fields of an agent's document."""
-        kept = self.store.agent(name).document.model_dump()
-        lifecycle.edit(self.ports, name, AgentDocument.model_validate(kept | fields))
+        kept = self.store.agent(agent).document.model_dump()
+        lifecycle.edit(self.ports, agent, AgentDocument.model_validate(kept | fields))
 
     def trigger(self, name: str = "agent", **how: Any) -> Execution:
         """Trigger an agent by hand."""
