@@ -301,9 +301,9 @@ def backfill(
 ) -> None:
     """Run the ticks of a time that never ran; the plan is shown first."""
     at = now()
-    span = {"since": instant(since, "--since", at) or "", "until": instant(until, "--until", at) or ""}
+    first, last = instant(since, "--since", at) or "", instant(until, "--until", at) or ""
     with connect(url) as client:
-        plan = client.backfill(agent, **span, trigger=trigger, dry_run=True)
+        plan = client.backfill(agent, since=first, until=last, trigger=trigger, dry_run=True)
         if not json:
             _print_plan(plan)
         if dry_run or not plan["count"]:
@@ -314,7 +314,7 @@ def backfill(
             if not interactive():
                 raise Misuse(f"this runs {plural(plan['count'], 'tick')}; say --yes, or --dry-run")
             typer.confirm(f"Run {plural(plan['count'], 'tick')}?", abort=True)
-        done = client.backfill(agent, **span, trigger=trigger)
+        done = client.backfill(agent, since=first, until=last, trigger=trigger)
     if json:
         print_json(done)
     else:

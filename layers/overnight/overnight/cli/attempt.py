@@ -21,7 +21,7 @@ def attempt(call: Call, allowed: Allowed, timeout_seconds: float) -> Result:
     Raises:
         FlowFailure: it failed, took too long, or its process died.
     """
-    bounded = concurrent.process(timeout=timeout_seconds, context=_SPAWNED)(_run)
+    bounded = concurrent.process(timeout=timeout_seconds, mp_context=_SPAWNED)(_run)
     future = bounded(call, allowed)
     try:
         result: Result = future.result()

@@ -60,7 +60,7 @@ def serve(
         str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
 ) -> None:
-    """Keep agents working: schedules, events and the API, until it is stopped.
+    """Keep agents working, until it is stopped.
 
     SIGTERM or Ctrl-C drains: running attempts get --drain-seconds, the rest is put back and goes on at the next start.
     A second one hurries. The log is JSON lines on standard error.
