@@ -3,13 +3,12 @@
 import contextlib
 import multiprocessing
 import sys
-
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from pebble import ProcessExpired, concurrent
 
-from overnight.flows.call import Allowed, Call, FlowFailure, Result
 from overnight.flows.attempt import run
+from overnight.flows.call import Allowed, Call, FlowFailure, Result
 
 __all__ = ["attempt"]
 
@@ -22,7 +21,7 @@ def attempt(call: Call, allowed: Allowed, timeout_seconds: float) -> Result:
     Raises:
         FlowFailure: it failed, took too long, or its process died.
     """
-    bounded = concurrent.process(timeout=timeout_seconds, context=_SPAWNED)(_run)
+    bounded = concurrent.process(timeout=timeout_seconds, mp_context=_SPAWNED)(_run)
     future = bounded(call, allowed)
     try:
         result: Result = future.result()

@@ -2,7 +2,6 @@
 
 import re
 import time
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,6 @@
 """Executions: what ran, why, with which result; cancel it, run it again."""
 
 import time
-
 from typing import Annotated
 
 import typer
@@ -42,10 +41,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id, or ho
 def list_(
     agent: Agent = None,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="pending, running, retrying, succeeded, failed, cancelled or skipped.")
+        str | None,
+        typer.Option(metavar="STATUS", help="pending, running, retrying, succeeded, failed, cancelled or skipped."),
     ] = None,
     trigger: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this trigger.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="schedule, webhook, event, manual or backfill.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="schedule, webhook, event, manual or backfill.")
+    ] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 20,

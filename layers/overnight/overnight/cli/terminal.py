@@ -4,7 +4,6 @@
 import json
 import os
 import sys
-
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,5 @@
 """The ledger: whether every tick of every schedule has exactly one record."""
 
-
 from overnight.cli.connection import connect
 from overnight.cli.execution import short
 from overnight.cli.failure import Findings, plural
@@ -26,9 +25,7 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     """
     at = now()
     with connect(url, timeout_seconds=_PATIENCE_SECONDS) as client:
-        report = client.verify(
-            agent=agent, since=instant(since, "--since", at), until=instant(until, "--until", at)
-        )
+        report = client.verify(agent=agent, since=instant(since, "--since", at), until=instant(until, "--until", at))
     if json:
         print_json(report)
     else:
