@@ -13,7 +13,7 @@ from overnight.core.decide import sweep, vacate
 from overnight.core.due import resend_after
 from overnight.core.events import fan_out
 from overnight.core.fire import walk
-from overnight.core.run import finish
+from overnight.core.run import Ended, Started, finish
 from overnight.core.settle import conclude, definition, release, settle
 from overnight.errors import ExecutionNotFound
 from overnight.executions import AttemptOutcome, Execution, Failure, Message, Status
@@ -120,7 +120,7 @@ def _declare_lost(ports: Ports, execution: Execution) -> None:
     """Its lease is over and nobody renewed it: the attempt is lost, and the retry policy goes on."""
     ports.observe("attempt.lost", agent=execution.agent, execution_id=execution.id, attempt=execution.attempt)
     report = RunReport(AttemptOutcome.LOST, failure=LOST)
-    finish(ports, execution, execution.attempt, definition(ports, execution), report, lease_over=True)
+    finish(ports, [Ended(Started(execution, definition(ports, execution)), report)], lease_over=True)
 
 
 def _send_again(ports: Ports, execution_id: str) -> None:

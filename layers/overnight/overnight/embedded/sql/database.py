@@ -76,6 +76,11 @@ class Transaction(Reading):
         self.before_commit: dict[str, Callable[[Transaction], None]] = {}
         self.after_commit: list[Callable[[], None]] = []
 
+    def flush(self) -> None:
+        """Write what was put off to the end."""
+        for act in self.before_commit.values():
+            act(self)
+
     def run(self, statement: Statement, **parameters: Any) -> int:
         """Write; how many rows were."""
         self.writes += 1
@@ -108,6 +113,9 @@ class Database(Protocol):
 
     def write(self, work: Work[T]) -> T:
         """Do the work in a transaction, durable when this returns. Raises Unavailable, and what the work raises."""
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do all that is read and written within as one transaction; it may be called again."""
 
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed. Raises Unavailable."""

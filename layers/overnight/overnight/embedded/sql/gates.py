@@ -125,8 +125,14 @@ class Gates:
 
     # Reading
 
+    def settle(self, reading: Reading) -> None:
+        """Have the states in the database, for a statement that searches them, as the transaction knows them."""
+        if isinstance(reading, Transaction):
+            self._flush(reading)
+
     def read(self, reading: Reading, ref: str) -> Gate:
         """The agent of that id or name with its state. Raises AgentNotFound."""
+        self.settle(reading)
         row = reading.one(_READ, agent_id=ref) or reading.one(_READ_BY_NAME, name=ref)
         if row is None:
             raise AgentNotFound(ref)

@@ -67,6 +67,8 @@ class SqlWorkQueue:
         self, database: Database, now: Callable[[], datetime], visibility_seconds: float = VISIBILITY_SECONDS
     ) -> None:
         self._database = database
+        self.wake: Callable[[], None] = database.wake
+        """Called after a commit that sent a message."""
         self._now = now
         self._visibility_us = round(visibility_seconds * 1_000_000)
         self._lock = threading.Lock()
@@ -133,7 +135,7 @@ class SqlWorkQueue:
                 due=due,
                 visible_at=to_us(self._now()) if due is None else due,
             )
-            transaction.after_commit.append(self._database.wake)
+            transaction.after_commit.append(self.wake)
 
     def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
         """Remove what an execution's move made stale: messages of attempts that have started, or can't any more."""
