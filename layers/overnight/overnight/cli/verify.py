@@ -43,7 +43,7 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
         ]
         if rows:
             headings = ("FINDING", "AGENT", "TRIGGER", "AT", "EXECUTION", "WHAT")
-            print_table(headings, rows, keep=("FINDING",), empty="")
+            print_table(headings, rows, keep=("FINDING", "WHAT"), spare=("TRIGGER", "EXECUTION"), empty="")
             say(f"{plural(len(rows), 'finding')} in {looked}")
         else:
             say(f"nothing lost, doubled or stuck in {looked}")
