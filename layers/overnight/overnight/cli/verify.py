@@ -29,7 +29,8 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     if json:
         print_json(report)
     else:
-        looked = ", ".join(plural(report[f"{noun}s"], noun) for noun in ("agent", "tick", "execution"))
+        unfinished = plural(report["executions"], "unfinished execution")
+        looked = f"{plural(report['agents'], 'agent')}, {plural(report['ticks'], 'tick')}, {unfinished}"
         rows = [
             (
                 finding["kind"],
