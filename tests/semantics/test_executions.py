@@ -329,7 +329,8 @@ def every_verb(world: World, id_: str) -> None:
             run.run(world.ports, Message(kind=kind, execution_id=id_, agent_id=row.agent_id, attempt=attempt))
     for attempt in range(1, row.attempt + 2):
         agent = world.store.agent_version(row.agent_id, row.agent_version)
-        run.finish(world.ports, row, attempt, agent, ok("late"))
+        late = run.Started(row.model_copy(update={"attempt": attempt}), agent)
+        run.finish(world.ports, [run.Ended(late, ok("late"))])
     lifecycle.stop(world.ports, row.agent_id, cancel_running=True)
 
 

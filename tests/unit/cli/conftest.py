@@ -72,7 +72,7 @@ class Ran:
 
 
 @pytest.fixture
-def overnight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+def overnight(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `overnight` with these arguments."""
     for name in ("OVERNIGHT_API_TOKEN", "OVERNIGHT_DEBUG"):
         monkeypatch.delenv(name, raising=False)
@@ -80,9 +80,9 @@ def overnight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     def run(*arguments: str) -> Ran:
-        capsys.readouterr()
+        capfd.readouterr()
         code = main(arguments)
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return Ran(code, said.out, said.err)
 
     return run

@@ -271,7 +271,7 @@ def status(agent: Ref, json: Json = False, url: Url = URL) -> None:
             ("next run", moment(view.get("next_run_at"), at)),
             ("running", "\n".join(running)),
             ("waiting", "\n".join(map(short, view["waiting"]))),
-            ("failures", view.get("failures") and f"{view['failures']} in a row"),
+            ("failures", f"{view['failures']} in a row" if view.get("failures") else None),
         ]
     )
     if view["schedules"]:
@@ -360,14 +360,11 @@ def _print_agent(view: "View") -> None:
             ("next run", moment(view.get("next_run_at"), at)),
             ("last run", moment(view.get("last_run_at"), at)),
             ("now", _busy(view)),
-            *((f"trigger {trigger['name']}", _without(trigger, "name")) for trigger in view.get("triggers") or []),
-            *(
-                (name.removesuffix("_seconds"), view.get(name))
-                for name in ("input", "variables", "retries", "concurrency")
-            ),
+            *((f"trigger {trigger['name']}", _said(trigger, but="name")) for trigger in view.get("triggers") or []),
+            *((name, _said(view.get(name) or {})) for name in ("input", "variables", "retries", "concurrency")),
             ("timeout", view.get("timeout_seconds") and f"{view['timeout_seconds']:g} s"),
             ("start deadline", view.get("start_deadline_seconds") and f"{view['start_deadline_seconds']:g} s"),
-            ("notify", view.get("notify")),
+            ("notify", _said(view.get("notify") or {})),
             ("retention", view.get("retention_days") and f"{view['retention_days']} days"),
             ("created", moment(view.get("created_at"), at)),
             ("updated", moment(view.get("updated_at"), at)),
@@ -383,10 +380,17 @@ def _flow_text(flow: "View") -> str:
     return f"{flow.get('name') or 'Langflow'} ({str(flow.get('langflow'))[:12]})"
 
 
-def _without(view: "View", field: str) -> str:
-    import json  # noqa: PLC0415 - `json` is what the option is called above
+def _said(view: "View", *, but: str = "") -> str:
+    """`cron 0 8 * * *, timezone UTC`: what is said, without what is empty, zero or false."""
+    return ", ".join(f"{name} {_plain(value)}" for name, value in view.items() if name != but and value)
 
-    return json.dumps({name: value for name, value in view.items() if name != field and value not in (None, [], {})})
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return _said(value)
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _busy(agent: "View") -> str:

@@ -34,9 +34,7 @@ def init(
     """
     contents = {RENAMED.get(path.name, str(path)): content for path, content in _starter()}
     if taken := sorted(name for name in contents if (folder / name).exists()):
-        raise Failure(
-            f"{folder}: {', '.join(taken)} exist{'s' if len(taken) == 1 else ''} already; nothing was written"
-        )
+        raise Failure(f"{folder} has {', '.join(taken)} already; nothing was written")
     for name, content in contents.items():
         path = folder / name
         try:

@@ -165,13 +165,13 @@ def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
     while True:
         now = ports.now()
 
-        def change(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
+        def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
             if agent.deleted_at:
                 raise AgentNotFound(ref)
             return move(agent, state, now)
 
         try:
-            changed = ports.store.change_agent(agent_id, change)
+            changed = ports.store.change_agent(agent_id, living)
         except _Behind as behind:
             walk(ports, agent_id, behind.trigger, closing=True)
             continue
