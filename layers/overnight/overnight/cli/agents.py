@@ -10,7 +10,17 @@ from overnight.cli.execution import change_as_text, follow, print_execution, sho
 from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Cursor, Json, Limit, Url, Yes
-from overnight.cli.terminal import interactive, now, print_json, print_sheet, print_table, say, status_text, warn
+from overnight.cli.terminal import (
+    interactive,
+    may_ask,
+    now,
+    print_json,
+    print_sheet,
+    print_table,
+    say,
+    status_text,
+    warn,
+)
 from overnight.cli.times import instant, moment
 from overnight.cli.values import assigned, interval, json_value, named
 
@@ -242,7 +252,7 @@ def delete(agent: Ref, yes: Yes = False, url: Url = URL) -> None:
     with connect(url) as client:
         name = client.agent(agent)["name"]
         if not yes:
-            if not interactive():
+            if not may_ask():
                 raise Misuse(f"this deletes {name}; say --yes")
             typer.confirm(f"Delete {name}?", abort=True)
         client.delete_agent(agent)
@@ -311,7 +321,7 @@ def backfill(
                 print_json(plan)
             return
         if not yes:
-            if not interactive():
+            if not may_ask():
                 raise Misuse(f"this runs {plural(plan['count'], 'tick')}; say --yes, or --dry-run")
             typer.confirm(f"Run {plural(plan['count'], 'tick')}?", abort=True)
         done = client.backfill(agent, since=first, until=last, trigger=trigger)
