@@ -118,7 +118,7 @@ def test_a_lost_update_is_412_never_a_silent_overwrite(client: httpx.Client, cre
     assert (late.status_code, late.json()["code"]) == (412, "edit_conflict")
     for refused in (client.put, client.delete):
         body = {"json": {"flow": {"python": "a:b"}}} if refused == client.put else {}
-        assert refused(f"{AGENTS}/report", headers={"If-Match": read}, **body).status_code == 412  # type: ignore[operator]
+        assert refused(f"{AGENTS}/report", headers={"If-Match": read}, **body).status_code == 412
     assert client.get(f"{AGENTS}/report").json()["description"] == "mine"
 
 
@@ -169,7 +169,7 @@ def test_the_life_of_an_agent(client: httpx.Client, create: Create) -> None:
     create(enabled=False, schedule={"cron": "0 8 * * *"})
 
     def move(verb: str, **more: object) -> tuple[str, object]:
-        answer = client.post(f"{AGENTS}/report/{verb}", **more)  # type: ignore[arg-type]
+        answer = client.post(f"{AGENTS}/report/{verb}", **more)
         assert answer.is_success, answer.text
         return answer.json()["status"], answer.json()["note"]
 
@@ -222,5 +222,5 @@ def test_a_task_is_an_agent_and_a_run_is_an_execution(client: httpx.Client) -> N
 
 def _at(value: object, path: str) -> object:
     for key in path.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]  # type: ignore[index]
+        value = value[int(key)] if isinstance(value, list) else value[key]
     return value

@@ -87,7 +87,7 @@ def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(
         seen: list[str] = []
         query: dict[str, object] = {"limit": limit}
         while True:
-            page = client.get("/api/v1/schedules", params=query).json()  # type: ignore[arg-type]
+            page = client.get("/api/v1/schedules", params=query).json()
             assert len(page["items"]) <= limit
             seen += [item["agent"] + item["trigger"][1:] for item in page["items"]]
             if page["cursor"] is None:

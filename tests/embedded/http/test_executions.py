@@ -78,7 +78,7 @@ def test_executions_are_listed_newest_first_in_pages_and_by_filter(
         engine.after(60)
 
     def listed(url: str = EXECUTIONS, **query: object) -> list[int]:
-        answer = client.get(url, params=query)  # type: ignore[arg-type]
+        answer = client.get(url, params=query)
         assert answer.is_success, answer.text
         return [ids.index(item["id"]) for item in answer.json()["items"]]
 

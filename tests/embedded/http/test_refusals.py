@@ -154,7 +154,7 @@ FIELDS = [
 def test_every_invalid_parameter_header_and_field_is_named(
     client: httpx.Client, method: str, url: str, request_: dict[str, object], expected: dict[str, str]
 ) -> None:
-    answer = client.request(method, url, **request_)  # type: ignore[arg-type]
+    answer = client.request(method, url, **request_)
     assert answer.status_code == 422, answer.text
     found = {error["field"]: error["message"] for error in answer.json()["errors"]}
     assert found.keys() == expected.keys()
@@ -197,7 +197,7 @@ def test_what_is_refused_is_a_problem_document(
     status: int | tuple[int, ...],
     code: str | None,
 ) -> None:
-    answer = client.request(method, url, **request_)  # type: ignore[arg-type]
+    answer = client.request(method, url, **request_)
     assert answer.status_code in ((status,) if isinstance(status, int) else status), answer.text
     if answer.is_success:
         return

@@ -17,10 +17,27 @@ AGENTS = "/api/v1/background_agents"
 EVERY_ROUTE = [AGENTS, "/api/v1/executions", "/metrics", "/openapi.json", "/docs", "/nothing"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One engine for all of these: nothing here changes anything."""
+    engine = Engine(tmp_path_factory.mktemp("engine"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> Iterator[httpx.Client]:
+    """A server that only this machine can reach."""
+    yield from _client(HttpServer(engine.ports, port=0))
+
+
+@pytest.fixture(scope="module")
 def guarded(engine: Engine) -> Iterator[httpx.Client]:
     """A server that asks for a token."""
-    server = HttpServer(engine.ports, port=0, token=TOKEN)
+    yield from _client(HttpServer(engine.ports, port=0, token=TOKEN))
+
+
+def _client(server: HttpServer) -> Iterator[httpx.Client]:
     server.start()
     with httpx.Client(base_url=server.url) as client:
         yield client

@@ -11,10 +11,10 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
-from overnight.core import attempts, retry
+from overnight.core import attempts, lifecycle, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
-from overnight.core.settle import conclude, definition, published, release
+from overnight.core.settle import conclude, definition, leftover, published, release
 from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
 from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
@@ -74,8 +74,12 @@ def start(ports: Ports, message: Message) -> Started | None:
             wait_seconds=(now - execution.created_at).total_seconds() if execution.attempt == 1 else None,
         )
         return Started(execution, definition(ports, execution))
+    agent = definition(ports, execution)
+    if expired := ports.store.revise(execution.id, lambda row: attempts.expire(row, agent, now), known=execution):
+        execution = expired[0].execution
+        ports.observe("execution.skipped", agent=execution.agent, execution_id=execution.id, reason=execution.reason)
     if execution.status.terminal:
-        conclude(ports, execution, message.attempt)
+        leftover(ports, execution, message.attempt)
     return None
 
 
@@ -127,11 +131,12 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
     """
     prepared = [(each, _ending(ports, each.report)) for each in ended]
 
-    def work() -> None:
-        for each, ending in prepared:
-            _finish(ports, each, ending, lease_over=lease_over)
+    def work() -> list[AgentState | None]:
+        return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
 
-    ports.store.together(work)
+    for state in ports.store.together(work):
+        if state and state.trip:
+            lifecycle.fail(ports, state.agent_id, state.trip)
 
 
 def _ending(ports: Ports, report: RunReport) -> Ending:
@@ -147,7 +152,8 @@ def _ending(ports: Ports, report: RunReport) -> Ending:
     )
 
 
-def _finish(ports: Ports, ended: Ended, ending: Ending, *, lease_over: bool) -> None:
+def _finish(ports: Ports, ended: Ended, ending: Ending, *, lease_over: bool) -> AgentState | None:
+    """The same for one of them; its agent's state after the release of the slot."""
     execution, agent = ended.started.execution, ended.started.agent
     attempt = execution.attempt
     now, chance = ports.now(), ports.chance()
@@ -169,13 +175,13 @@ def _finish(ports: Ports, ended: Ended, ending: Ending, *, lease_over: bool) -> 
             status=execution.status,
         )
         if execution.status.terminal and execution.attempt == attempt:
-            conclude(ports, execution, attempt)
-        return
+            return conclude(ports, execution, attempt)
+        return None
     if revised[1]:
         ports.queue.send(revised[1])
     execution = revised[0].execution
     _tell(ports, execution, ended.report, attempt)
-    conclude(ports, execution, attempt)
+    return conclude(ports, execution, attempt)
 
 
 def _tell(ports: Ports, execution: Execution, report: RunReport, attempt: int) -> None:
@@ -206,6 +212,7 @@ def _seconds(execution: Execution) -> float | None:
 def cancel(ports: Ports, execution_id: str) -> Execution:
     """Cancel an execution: the record at once, the slot when its worker lets go. A terminal one stays as it is.
 
+    Asked for again, it goes on where it was interrupted.
     Raises ExecutionNotFound.
     """
     now = ports.now()
@@ -215,9 +222,12 @@ def cancel(ports: Ports, execution_id: str) -> Execution:
         execution_id, lambda row: attempts.cancel(row, Reason.REQUESTED, agent, now), known=execution
     )
     if revised is None:
-        return ports.store.execution(execution_id)
-    cancelled = revised[0].execution
-    ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
+        cancelled = ports.store.execution(execution_id)
+        if cancelled.status is not Status.CANCELLED:
+            return cancelled
+    else:
+        cancelled = revised[0].execution
+        ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
     published(ports, cancelled)
     _let_go(ports, cancelled)
     return cancelled

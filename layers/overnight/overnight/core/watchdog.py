@@ -82,16 +82,15 @@ def _look_at_slot(ports: Ports, agent: Agent, id_: str, slot: Slot) -> None:
     except ExecutionNotFound:
         ports.store.transition(agent.id, lambda agent, state: vacate(agent, state, id_, slot.attempt, now))
         return
-    if execution.status.terminal:
+    if execution.lease and execution.lease.until > now and execution.attempt == slot.attempt:
+        # It runs, or it was cancelled and its worker has not let go yet.
+        _put_look(ports, execution, slot.model_copy(update={"look_at": execution.lease.until}))
+    elif execution.status.terminal:
         conclude(ports, execution, slot.attempt)
     elif execution.attempt == slot.attempt - 1:
         _resend(ports, execution, slot)
     elif execution.status is Status.RUNNING and execution.attempt == slot.attempt:
-        lease = execution.lease
-        if lease and lease.until > now:
-            _put_look(ports, execution, slot.model_copy(update={"look_at": lease.until}))
-        else:
-            _declare_lost(ports, execution)
+        _declare_lost(ports, execution)
     else:  # it waits for a retry of its own, and nobody got to release the slot
         release(ports, execution, slot.attempt)
 

@@ -65,6 +65,8 @@ class _Job:
 class SqliteDatabase:
     """A file, or a database in memory that lives as long as this object."""
 
+    shared = False
+
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
         self.dialect: Dialect = sqlite.dialect(paramstyle="named")
         self.wake = wake
