@@ -29,7 +29,8 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     if json:
         print_json(report)
     else:
-        looked = ", ".join(plural(report[f"{noun}s"], noun) for noun in ("agent", "tick", "execution"))
+        counts = {"agent": report["agents"], "tick": report["ticks"], "unfinished execution": report["executions"]}
+        looked = ", ".join(plural(count, what) for what, count in counts.items())
         rows = [
             (
                 finding["kind"],
