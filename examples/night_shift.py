@@ -2,7 +2,7 @@
 
 import time
 
-from overnight.flows.python import Context
+from overnight import Context
 
 
 def fetch(context: Context) -> str:

@@ -29,8 +29,8 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     if json:
         print_json(report)
     else:
-        counts = {"agent": report["agents"], "tick": report["ticks"], "unfinished execution": report["executions"]}
-        looked = ", ".join(plural(count, what) for what, count in counts.items())
+        unfinished = plural(report["executions"], "unfinished execution")
+        looked = f"{plural(report['agents'], 'agent')}, {plural(report['ticks'], 'tick')}, {unfinished}"
         rows = [
             (
                 finding["kind"],
