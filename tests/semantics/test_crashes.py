@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import pytest
 from tests.support.flows import broken, failed, interrupted
-from tests.support.fuse import Crash
+from tests.support.fuse import blown
+from tests.support.sound import sound
 from tests.support.world import World, statuses
 
 from overnight.core import lifecycle, retry, run
@@ -34,54 +35,17 @@ class Scenario:
     """Whether `act` is somebody's request, which they may repeat."""
 
 
-# What holds after every crash
-
-
-def sound(world: World) -> None:
-    """Everything has come to an end, and each execution in the way that is promised."""
-    for row in world.rows(None):
-        assert row.status.terminal, row
-        attempts = world.store.attempts(row.id)
-        assert [attempt.number for attempt in attempts] == list(range(1, row.attempt + 1))
-        assert row.attempt <= 4
-        ends = [str(attempt.outcome) for attempt in attempts]
-        assert ends.count("succeeded") == (row.status == "succeeded"), ends
-        assert row.status != "succeeded" or ends[-1] == "succeeded"
-    for name in world.subjects:
-        state = world.state(name)
-        assert (state.running, state.settle, state.catch_up, state.trip) == ({}, {}, {}, None)
-        assert not state.line or state.status == "PAUSED"
-        assert state.want_version == state.armed_version
-    assert world.store.pending_events(world.now, 10) == []
-    assert world.queue.receive(10, world.now + timedelta(days=1)) == []
-    ran = [(given.execution.id, given.execution.attempt) for given in world.flows.ran]
-    assert len(set(ran)) == len(ran), "an attempt ran twice"
-    world.check(settling=timedelta(minutes=2))
-
-
 def played(kind: str, scenario: Scenario, writes: int, *, asks_again: bool) -> bool:
     """Act out the scenario up to a crash after so many writes; whether it came to that."""
     world = World(kind)
     try:
         scenario.prepare(world)
-        left = [writes]
-
-        def after(verb: str) -> None:
-            left[0] -= 1
-            if not left[0]:
-                raise Crash(verb)
-
-        world.watch_writes(after)
-        try:
-            scenario.act(world)
-            crashed = False
-        except Crash:
-            crashed = True
-        world.restart()
+        crashed = blown(world, writes, scenario.act)
         if crashed and asks_again:
             scenario.act(world)
         world.live(minutes=7, step=30)
         sound(world)
+        assert all(row.attempt <= 4 for row in world.rows(None))
         if asks_again or not crashed or not scenario.asks:
             scenario.expect(world)
         return crashed
