@@ -57,7 +57,7 @@ class LangflowFlow(Word):
     """A Langflow flow by the digest (SHA-256, hex) of its JSON, which is kept in the blob store."""
 
     langflow: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    name: str | None = None
+    name: str | None = Field(default=None, description="What it is called.")
 
 
 class LangflowApi(Word):
