@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
-from overnight.triggers import Schedule, Trigger, normalise
+from overnight.triggers import Schedule, Trigger
 from overnight.words import Instant, Name, Word
 
 __all__ = [
@@ -127,11 +127,6 @@ class AgentDocument(Word):
     retention_days: Annotated[int, Field(ge=7, le=3_650)] = Field(
         default=30, description="How long executions are kept, counted from their end."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, document: Any) -> Any:
-        return normalise(document) if isinstance(document, dict) else document
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "AgentDocument":
