@@ -95,6 +95,7 @@ def _engine(folder: Path, news: "_News") -> Iterator[tuple["Engine", str]]:
     logger.addHandler(news)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    say("Starting an engine on a temporary folder; getting Langflow ready takes some seconds.", at_once=True)
     with tempfile.TemporaryDirectory(prefix="overnight-demo-") as data:
         engine = open_engine(Settings(data=Path(data), folders=(folder,), workers=6))
         with serving(engine, port=0, drain_seconds=5) as url:
