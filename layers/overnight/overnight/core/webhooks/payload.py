@@ -1,7 +1,6 @@
 """What of a delivery the flow gets: `{"headers": …, "query": …, "body": …}`."""
 
 import json
-from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
 from pydantic import JsonValue
@@ -100,17 +99,14 @@ def _refuse(name: str) -> None:
 
 
 def _deeper(value: JsonValue, levels: int) -> bool:
-    layer = [value]
-    while layer and levels >= 0:
+    """Whether objects and arrays stand in one another more than so many levels deep."""
+    parts = [value]
+    while layer := [part for part in parts if isinstance(part, dict | list)]:
+        if levels == 0:
+            return True
         levels -= 1
-        layer = [part for whole in layer for part in _parts(whole)]
-    return bool(layer)
-
-
-def _parts(value: JsonValue) -> Iterator[JsonValue]:
-    if isinstance(value, dict):
-        return iter(value.values())
-    return iter(value) if isinstance(value, list) else iter(())
+        parts = [part for whole in layer for part in (whole.values() if isinstance(whole, dict) else whole)]
+    return False
 
 
 def _form(text: str) -> JsonValue:
