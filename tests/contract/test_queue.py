@@ -129,4 +129,7 @@ def test_a_new_process_sees_at_once_what_the_one_before_it_had_taken(lasting):
     execution = lasting.admit(lasting.agent()).execution
     assert len(lasting.received()) == 1
     lasting.restart()
+    if lasting.kind.shared:  # it may be at work still
+        assert lasting.received() == []
+        lasting.now.pass_(seconds=31)
     assert [message.execution_id for message in lasting.received()] == [execution.id]

@@ -63,7 +63,7 @@ class ApiError(OvernightError):
         message = body.get("detail") or body.get("title") or _status_line(response.status_code)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             message = f"{message}; the token is read from OVERNIGHT_API_TOKEN"
-        errors = body.get("errors") or []
+        errors = [each for each in body.get("errors") or [] if isinstance(each, dict)]
         return cls(
             response.status_code,
             str(message),

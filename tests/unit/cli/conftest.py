@@ -72,7 +72,7 @@ class Ran:
 
 
 @pytest.fixture
-def overnight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+def overnight(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `overnight` with these arguments."""
     for name in ("OVERNIGHT_API_TOKEN", "OVERNIGHT_DEBUG"):
         monkeypatch.delenv(name, raising=False)
@@ -80,9 +80,9 @@ def overnight(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     def run(*arguments: str) -> Ran:
-        capsys.readouterr()
+        capfd.readouterr()
         code = main(arguments)
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return Ran(code, said.out, said.err)
 
     return run
@@ -163,11 +163,12 @@ class Wire:
     def execution(**more: Any) -> dict[str, Any]:
         return {
             "id": ID, "agent_id": "a" * 32, "agent": "hello", "status": "succeeded", "reason": None, "into": None,
-            "kind": "schedule", "trigger": "schedule", "dedupe_key": "tick:schedule:…", "nominal": "2026-11-20T08:00:00Z",
-            "until": None, "count": 1, "previous": None, "missed_ticks": [], "payload": None, "input": None,
-            "agent_version": 4, "created_at": "2026-11-20T08:00:00Z", "started_at": "2026-11-20T08:00:00.01Z",
-            "finished_at": "2026-11-20T08:00:01.51Z", "due": None, "expires_at": None, "attempt": 2, "tries": 2,
-            "redrives": 0, "output": {"text": "Good morning", "outputs": {}}, "failure": None, "usage": None,
+            "kind": "schedule", "trigger": "schedule", "dedupe_key": "tick:schedule:2026-11-20T08:00:00+00:00",
+            "nominal": "2026-11-20T08:00:00Z", "until": None, "count": 1, "previous": None, "missed_ticks": [],
+            "payload": None, "input": None, "agent_version": 4, "created_at": "2026-11-20T08:00:00Z",
+            "started_at": "2026-11-20T08:00:00.01Z", "finished_at": "2026-11-20T08:00:01.51Z", "due": None,
+            "expires_at": None, "attempt": 2, "tries": 2, "redrives": 0,
+            "output": {"text": "Good morning", "outputs": {}}, "failure": None, "usage": None,
             "lateness_seconds": 0.01, "replay_of": None, "test": False, "depth": 0,
         } | more  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Each command against an engine that answers: what it asks, what it prints, how it ends."""
 
+import io
 import json
 
 import pytest
@@ -20,13 +21,16 @@ def test_the_samples_here_are_what_the_api_answers(wire) -> None:
 def jsons(wire):
     """Every command that takes --json: its arguments, the route it asks, the answer."""
     stands = wire.agent()
+    slot = {"execution_id": wire.ID, "attempt": 1, "since": "2026-11-20T08:00:00Z"}
     status = {"id": "a", "name": "hello", "status": "ACTIVE", "note": None, "changed_at": None, "last_run_at": None,
-              "next_run_at": None, "running": [{"execution_id": wire.ID, "attempt": 1, "since": "2026-11-20T08:00:00Z"}],
+              "next_run_at": None, "running": [slot],
               "waiting": [wire.OTHER], "schedules": [], "failures": 0}  # fmt: skip
     plan = {"backfill_id": "b", "ticks": [], "count": 0, "left_out": 0, "execution_ids": []}
     report = {"ok": True, "findings": [], "agents": 1, "ticks": 2, "executions": 3}
     schedule = {"agent": "hello", "trigger": "s", "kind": "cron", "expression": "cron 0 8 * * *", "timezone": "UTC",
                 "next_tick_at": None, "status": "PAUSED"}  # fmt: skip
+    line = {"at": "2026-11-20T08:00:00Z", "attempt": 1, "level": "info", "message": "hi"}
+    sent = {"event_id": "e", "execution_ids": [wire.ID], "duplicate": False}
     done, one = wire.execution(), f"{EXECUTIONS}/{wire.ID}"
     return [
         ("agents list", f"GET {AGENTS}", wire.page(stands)),
@@ -42,19 +46,11 @@ def jsons(wire):
         ("agents backfill hello --since 1d --dry-run", f"POST {AGENTS}/hello/backfill", plan),
         ("executions list", f"GET {EXECUTIONS}", wire.page(done)),
         (f"executions show {wire.ID}", f"GET {one}", done | {"attempts": [wire.attempt(1, "succeeded")]}),
-        (
-            f"executions logs {wire.ID}",
-            f"GET {one}/logs",
-            wire.page({"at": "t", "attempt": 1, "level": "info", "message": "hi"}),
-        ),  # fmt: skip
+        (f"executions logs {wire.ID}", f"GET {one}/logs", wire.page(line)),
         (f"executions cancel {wire.ID}", f"POST {one}/cancel", done),
         (f"executions redrive {wire.ID}", f"POST {one}/redrive", done),
         ("executions redrive --agent hello", f"POST {EXECUTIONS}/redrive", {"count": 1, "execution_ids": [wire.ID]}),
-        (
-            "events send dataset.new",
-            "POST /api/v1/events",
-            {"event_id": "e", "execution_ids": [wire.ID], "duplicate": False},
-        ),  # fmt: skip
+        ("events send dataset.new", "POST /api/v1/events", sent),
         ("schedules list", "GET /api/v1/schedules", wire.page(schedule)),
         ("secrets list", "GET /api/v1/secrets", {"items": [{"name": "openai"}]}),
         ("verify --since 1d", "GET /api/v1/verify", report),
@@ -418,8 +414,6 @@ def test_an_event_is_sent_with_its_data(engine, overnight, wire) -> None:
 
 
 def test_a_secret_is_read_from_standard_input(engine, overnight, monkeypatch) -> None:
-    import io
-
     engine.on("PUT /api/v1/secrets/openai", None, 204)
     monkeypatch.setattr("sys.stdin", io.StringIO("sk-1\n"))
     ran = overnight("secrets", "set", "openai")
@@ -439,5 +433,5 @@ def test_verify_exits_1_on_findings(engine, overnight, wire) -> None:
 
     assert (ran.code, ran.err) == (1, "")
     assert "no record of this tick" in ran.out
-    assert ran.out.endswith("1 finding in 1 agent, 1 tick, 1 execution\n")
+    assert ran.out.endswith("1 finding in 1 agent, 1 tick, 1 unfinished execution\n")
     assert overnight("verify", "--json").code == 1

@@ -55,8 +55,8 @@ def _place(cursor: str | None) -> tuple[str | None, int]:
     try:
         skip, _, agents_cursor = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         place = agents_cursor or None, int(skip)
-    except (ValueError, binascii.Error) as error:
-        raise Invalid.field("cursor", "is not the cursor of an answer") from error
+    except (ValueError, binascii.Error):
+        place = None, -1
     if place[1] < 0:
-        raise Invalid.field("cursor", "is not the cursor of an answer")
+        raise Invalid.field("cursor", "is none that was given out by this listing")
     return place

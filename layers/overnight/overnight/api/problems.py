@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Reference
 from overnight.api.parameters import ETAG, KEY
+from overnight.calendar.errors import CalendarError
+from overnight.calendar.fields import FIELDS
 from overnight.errors import (
     Conflict,
     EditConflict,
@@ -232,13 +234,15 @@ def describe(loc: Sequence[int | str], error: Mapping[str, Any]) -> InvalidField
     cause = context.get("error")
     message = _MESSAGES.get(error["type"]) or _PATTERNS.get(context.get("pattern")) or error["msg"]
     path, message = [*map(str, loc)], message.removeprefix("Value error, ")
-    if hasattr(cause, "field") and hasattr(cause, "reason"):
-        message = cause.reason
-        if path[-1:] != [cause.field]:
-            path.append(cause.field)
+    if isinstance(cause, CalendarError):
+        in_cron = cause.field in CRON_FIELDS
+        field, message = ("cron", str(cause)) if in_cron else (cause.field, cause.reason)
+        if path[-1:] != [field]:
+            path.append(field)
     return InvalidField(".".join(path), message)
 
 
+CRON_FIELDS = frozenset(field.name for field in FIELDS)
 _MESSAGES = {"missing": "is required", "extra_forbidden": "is not a field that is known here"}
 _PATTERNS = {
     ETAG: 'must be the ETag of an answer, such as "3", quotes included, or *',

@@ -20,7 +20,7 @@ from overnight.cli.execution import (
 from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Agent, Cursor, Json, Limit, Since, Until, Url, Yes
-from overnight.cli.terminal import interactive, now, print_json, print_json_line, print_table, say, warn
+from overnight.cli.terminal import may_ask, now, print_json, print_json_line, print_table, say, warn
 from overnight.cli.times import instant
 
 __all__ = ["app"]
@@ -70,12 +70,14 @@ def list_(
     if json:
         print_json(page)
         return
-    print_table(HEADINGS, map(row, page["items"]), keep=("ID", "STATUS"), empty="no executions")
+    print_table(
+        HEADINGS, map(row, page["items"]), keep=("ID", "STATUS", "TOOK"), spare=("TRIGGER",), empty="no executions"
+    )
     if page.get("cursor"):
         warn(f"older ones: --cursor {page['cursor']}")
 
 
-@app.command(epilog=examples("overnight executions show 3f2a9c41b07d", "overnight executions show 3f2a9c41b07d --json"))
+@app.command(epilog=examples("overnight executions show 3f2a9c41b0", "overnight executions show 3f2a9c41b0 --json"))
 def show(execution: Id, json: Json = False, url: Url = URL) -> None:
     """Show an execution: its firing, attempts, result or error."""
     with connect(url) as client:
@@ -86,9 +88,7 @@ def show(execution: Id, json: Json = False, url: Url = URL) -> None:
         print_execution(view)
 
 
-@app.command(
-    epilog=examples("overnight executions logs 3f2a9c41b07d", "overnight executions logs 3f2a9c41b07d --follow")
-)
+@app.command(epilog=examples("overnight executions logs 3f2a9c41b0", "overnight executions logs 3f2a9c41b0 --follow"))
 def logs(
     execution: Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")] = False,
@@ -122,7 +122,7 @@ def logs(
     epilog=examples(
         "overnight executions watch                # all that happens, until Ctrl-C",
         "overnight executions watch --agent hello",
-        "overnight executions watch 3f2a9c41b07d   # until it ends; exit 1 unless it succeeded",
+        "overnight executions watch 3f2a9c41b0   # until it ends; exit 1 unless it succeeded",
     )
 )
 def watch(
@@ -160,7 +160,7 @@ def watch(
             time.sleep(POLL_SECONDS)
 
 
-@app.command(epilog=examples("overnight executions cancel 3f2a9c41b07d"))
+@app.command(epilog=examples("overnight executions cancel 3f2a9c41b0"))
 def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
     """Cancel an execution.
 
@@ -176,7 +176,7 @@ def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
 
 @app.command(
     epilog=examples(
-        "overnight executions redrive 3f2a9c41b07d",
+        "overnight executions redrive 3f2a9c41b0",
         "overnight executions redrive --agent hello --since 1d   # all that failed",
     )
 )
@@ -210,7 +210,7 @@ def redrive(
             view = client.redrive(resolve(client, execution), latest=latest)
             told = f"{view['id']} is {view['status']}"
         else:
-            if not yes and interactive():
+            if not yes and may_ask():
                 typer.confirm(f"Run again all that failed{f' of {agent}' if agent else ''}?", abort=True)
             view = client.redrive_all(
                 agent=agent,

@@ -32,7 +32,7 @@ def set_(
         str | None,
         typer.Option(
             metavar="VALUE",
-            help="The value itself; other users of this machine may see it, so better let it be asked for.",
+            help="The value; others on this machine may see it, so better let it be asked for.",
         ),
     ] = None,
     url: Url = URL,

@@ -1,5 +1,6 @@
 """The embedded engine: API, alarm clock, watchdog and workers in one process."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def serve(
         str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
 ) -> None:
-    """Keep agents working: schedules, events and the API, until it is stopped.
+    """Keep agents working, until it is stopped.
 
     SIGTERM or Ctrl-C drains: running attempts get --drain-seconds, the rest is put back and goes on at the next start.
     A second one hurries. The log is JSON lines on standard error.
@@ -89,7 +90,8 @@ def serve(
 
 
 def _say_ready(url: str) -> None:
-    """For people; the log says the same for programs."""
+    """For people, and in the log for programs."""
+    logging.getLogger("overnight").info("engine.serving", extra={"facts": {"url": url}})
     if sys.stderr.isatty():
         sys.stderr.write(f"Overnight serves at {url}  (API: {url}/docs, stop: Ctrl-C)\n")
         sys.stderr.flush()

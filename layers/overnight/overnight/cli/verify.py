@@ -29,7 +29,8 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     if json:
         print_json(report)
     else:
-        looked = ", ".join(plural(report[f"{noun}s"], noun) for noun in ("agent", "tick", "execution"))
+        unfinished = plural(report["executions"], "unfinished execution")
+        looked = f"{plural(report['agents'], 'agent')}, {plural(report['ticks'], 'tick')}, {unfinished}"
         rows = [
             (
                 finding["kind"],
@@ -43,7 +44,7 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
         ]
         if rows:
             headings = ("FINDING", "AGENT", "TRIGGER", "AT", "EXECUTION", "WHAT")
-            print_table(headings, rows, keep=("FINDING",), empty="")
+            print_table(headings, rows, keep=("FINDING", "WHAT"), spare=("TRIGGER", "EXECUTION"), empty="")
             say(f"{plural(len(rows), 'finding')} in {looked}")
         else:
             say(f"nothing lost, doubled or stuck in {looked}")

@@ -1,7 +1,7 @@
 """YAML as a configuration file should be read: safe, no key twice, nothing but true and false is a boolean.
 
 PyYAML follows YAML 1.1, in which `on` is true, `08:30` is a number of minutes and a day is a date. Here plain scalars
-follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), so that a file says what its JSON says.
+follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), so a file says what its JSON says.
 """
 
 import re
@@ -64,7 +64,7 @@ def load(text: str) -> tuple[Any, Lines]:
 
 
 class _Survey:
-    """A walk over the nodes that notes lines, keys that come twice, keys that are no text, aliases that bite their tail."""
+    """A walk over the nodes that notes lines, keys that come twice, keys that are no text, aliases to themselves."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}

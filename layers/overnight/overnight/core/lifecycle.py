@@ -141,8 +141,6 @@ def delete(ports: Ports, ref: str, *, if_match: int | None = None) -> None:
     def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
         if if_match is not None and agent.version != if_match:
             raise EditConflict(agent.name, agent.version)
-        if agent.deleted_at:
-            raise AgentNotFound(ref)
         after = agent.model_copy(update={"deleted_at": now, "updated_at": now})
         return _changed(agent, after, empty_line(state, Reason.DELETED, now), AgentStatus.STOPPED, now, "deleted")
 
@@ -166,8 +164,14 @@ def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
     agent_id = ports.store.agent(ref).id
     while True:
         now = ports.now()
+
+        def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
+            if agent.deleted_at:
+                raise AgentNotFound(ref)
+            return move(agent, state, now)
+
         try:
-            changed = ports.store.change_agent(agent_id, lambda agent, state, now=now: move(agent, state, now))  # type: ignore[misc]
+            changed = ports.store.change_agent(agent_id, living)
         except _Behind as behind:
             walk(ports, agent_id, behind.trigger, closing=True)
             continue
@@ -246,9 +250,11 @@ def _changed(
     for name, armed in state.schedules.items():
         if name in kept:
             continue
-        if name in state.catch_up or (armed.next is not None and armed.next <= now):
+        if armed.next is not None and armed.next <= now:
             raise _Behind(name)
-        periods.append(_period(after.id, name, defined[name], armed, until=now, ended=ended))
+        # Where the clock was set back, the ledger reaches further than the time.
+        until = max(now, armed.cursor or armed.since)
+        periods.append(_period(after.id, name, defined[name], armed, until=until, ended=ended))
     anchors = {
         name: anchor
         for name, anchor in state.anchors.items()
@@ -269,6 +275,7 @@ def _changed(
             "changed_at": now if moved else state.changed_at,
             "schedules": {**kept, **opened},
             "anchors": anchors,
+            "catch_up": {name: plan for name, plan in state.catch_up.items() if name in kept},
             "want_version": version if periods else state.want_version,
             "failures": 0 if moved and status is AgentStatus.ACTIVE else state.failures,
             "trip": None if moved else state.trip,

@@ -9,6 +9,7 @@ import importlib.util
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -84,37 +85,34 @@ class Workers:
 
     def run(self, request: RunRequest) -> RunReport:
         """Run one attempt to its end, by result, failure, timeout, death of its worker, or order."""
+        ended: Future[RunReport] = Future()
+        self.submit(request, ended.set_result)
+        return ended.result()
+
+    def submit(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
+        """Have an attempt run; `done` is told how it ended, by another thread, and must not take long."""
         execution = request.execution
         log = self._logs / f"{execution.id}.{execution.attempt}"
-        pool = self._pools["langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"]
-        processes = pool.started()
+        kind = "langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"
+        processes = self._pools[kind].started()
         with self._lock:
             if self._closed:
-                return RunReport(AttemptOutcome.INTERRUPTED)
-            future = processes.schedule(
-                worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
-            )
-            running = self._running[execution.id] = _Running(future)
-        try:
-            outcome, printed = future.result()
-        except FutureTimeout:
-            return _report(AttemptOutcome.TIMED_OUT, log, _timed_out(request.timeout_seconds))
-        except CancelledError:
-            return _report(running.ending or AttemptOutcome.CANCELLED, log, None)
-        except ProcessExpired as death:
-            return _report(running.ending or AttemptOutcome.LOST, log, _died(death))
-        finally:
+                running = None
+            else:
+                future = processes.schedule(
+                    worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
+                )
+                running = self._running[execution.id] = _Running(future)
+        if running is None:
+            done(RunReport(AttemptOutcome.INTERRUPTED))
+            return
+
+        def ended(_: "Future[Answer]") -> None:
             with self._lock:
                 self._running.pop(execution.id, None)
-        if isinstance(outcome, calls.FlowFailure):
-            return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
-        return RunReport(
-            AttemptOutcome.SUCCEEDED,
-            text=outcome.text,
-            outputs=dict(outcome.outputs),  # type: ignore[arg-type]
-            usage=_usage(outcome.usage),
-            log=printed,
-        )
+            done(_reported(running, request.timeout_seconds, log))
+
+        running.future.add_done_callback(ended)
 
     def cancel(self, execution_id: str) -> None:
         """Kill the worker that runs this execution, if it runs here."""
@@ -226,6 +224,30 @@ def _flow(request: RunRequest) -> calls.Flow:
             return calls.LangflowApiFlow(api.url, api.flow, request.api_key, request.timeout_seconds)
 
 
+def _reported(running: _Running, timeout_seconds: float, log: Path) -> RunReport:
+    """How an attempt ended that has."""
+    try:
+        outcome, printed = running.future.result()
+    except FutureTimeout:
+        return _killed(AttemptOutcome.TIMED_OUT, log, _timed_out(timeout_seconds))
+    except CancelledError:
+        return _killed(running.ending or AttemptOutcome.CANCELLED, log, None)
+    except ProcessExpired as death:
+        return _killed(running.ending or AttemptOutcome.LOST, log, _died(death))
+    except Exception as error:  # noqa: BLE001 - what the flow gave can't be carried here
+        failure = Failure(type=type(error).__name__, message=f"its result can't be read: {error}", retryable=False)
+        return _killed(AttemptOutcome.FAILED, log, failure)
+    if isinstance(outcome, calls.FlowFailure):
+        return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
+    return RunReport(
+        AttemptOutcome.SUCCEEDED,
+        text=outcome.text,
+        outputs=dict(outcome.outputs),  # type: ignore[arg-type]
+        usage=_usage(outcome.usage),
+        log=printed,
+    )
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -234,7 +256,7 @@ def _mapping(value: object) -> dict[str, calls.JSON]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _report(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunReport:
+def _killed(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunReport:
     """Of an attempt whose worker was killed: what it had printed is still in its file."""
     printed = "".join(worker.log_tail(left) for left in log.parent.glob(f"{log.name}.*"))
     return RunReport(outcome, failure=failure, log=printed)

@@ -108,6 +108,9 @@ class Database(Protocol):
 
     dialect: Dialect
 
+    shared: bool
+    """Whether several engines may use it at once."""
+
     wake: Callable[[], None]
     """Called after a commit that made something due: a message, an alarm, an event, a delivery."""
 
@@ -127,7 +130,8 @@ class Database(Protocol):
 def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database:
     """Open the database behind an SQLAlchemy URL, and bring its tables up to date.
 
-    `sqlite://` is in memory, `sqlite:///overnight.db` a file. Raises Invalid, Unavailable.
+    `sqlite://` is in memory, `sqlite:///overnight.db` a file, `postgresql://host/name` a server's. Raises Invalid,
+    Unavailable.
     """
     parsed = make_url(url)
     match parsed.get_backend_name():
@@ -135,5 +139,9 @@ def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database
             from overnight.embedded.sql.sqlite import SqliteDatabase  # noqa: PLC0415 - a driver is imported when needed
 
             return SqliteDatabase(parsed, wake)
+        case "postgresql":
+            from overnight.embedded.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415
+
+            return PostgresqlDatabase(parsed, wake)
         case other:
             raise Invalid.field("database", f"{other!r} is none of the databases Overnight runs on: sqlite, postgresql")

@@ -65,6 +65,8 @@ class _Job:
 class SqliteDatabase:
     """A file, or a database in memory that lives as long as this object."""
 
+    shared = False
+
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
         self.dialect: Dialect = sqlite.dialect(paramstyle="named")
         self.wake = wake
@@ -151,7 +153,6 @@ class SqliteDatabase:
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed, or, within `together`, what is about to be."""
         if (transaction := self._transaction) is not None:
-            transaction.flush()
             return work(transaction)
         if self._closed:
             raise Unavailable("the database is closed")
@@ -195,6 +196,8 @@ class SqliteDatabase:
 
     def together(self, work: Callable[[], T]) -> T:
         """Do all that is read and written within as one transaction."""
+        if self._transaction is not None:
+            return work()
 
         def joined(transaction: Transaction) -> T:
             self._joined.transaction = transaction
