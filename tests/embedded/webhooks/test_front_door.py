@@ -389,7 +389,7 @@ def test_webhooks_are_listed_by_agent_in_pages(sender, client):
         "trigger": "in",
         "signature": "none",
         "path": only.path,
-        "secret": "none",
+        "secret_source": "none",
         "status": "ACTIVE",
         "rate_limit_per_minute": None,
     }
