@@ -231,7 +231,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(work=st.sampled_from(["ring", "watch", "renew"]))
     def engine(self, work: str) -> None:
-        self.does(lambda: getattr(self.world, work)())
+        self.does(getattr(self.world, work))
 
     # What holds after each step
 

@@ -37,6 +37,10 @@ class Watched:
         self._name = name
         self._after = after
 
+    def together(self, work: Callable[[], Any]) -> Any:
+        """One after another, as on an engine whose verbs share no transaction: there may be a crash between any two."""
+        return work()
+
     def __getattr__(self, verb: str) -> Any:
         call = getattr(self._port, verb)
         if verb not in WRITES[self._name]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
@@ -45,6 +45,7 @@ class AgentStatus(StrEnum):
 class PythonFlow(Word):
     """A Python callable, sync or async."""
 
+    kind: ClassVar[str] = "python"
     python: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=256),
@@ -55,6 +56,7 @@ class PythonFlow(Word):
 class LangflowFlow(Word):
     """A Langflow flow by the digest (SHA-256, hex) of its JSON, which is kept in the blob store."""
 
+    kind: ClassVar[str] = "langflow"
     langflow: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     name: str | None = Field(default=None, description="What it is called.")
 
@@ -74,6 +76,7 @@ class LangflowApi(Word):
 class LangflowApiFlow(Word):
     """A flow on a Langflow server, run over HTTP."""
 
+    kind: ClassVar[str] = "langflow_api"
     langflow_api: LangflowApi
 
 
