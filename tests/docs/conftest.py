@@ -15,9 +15,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from tests.docs.pages import ROOT, WRITTEN_BY_HAND, Page, pages
 
 from overnight.cli import main
-from tests.docs.pages import ROOT, WRITTEN_BY_HAND, Page, pages
 
 STARTUP_SECONDS = 60.0
 _OF_THE_SHELL = re.compile(r"&&|[|>$;]")

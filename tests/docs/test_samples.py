@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.docs.conftest import Project, environment, free_port, write_files
+from tests.docs.pages import WRITTEN_BY_HAND, Block, Page, pages
 
 from overnight.cli import yaml_file
 from overnight.cli.declarations import read
-from tests.docs.conftest import Project, environment, free_port, write_files
-from tests.docs.pages import WRITTEN_BY_HAND, Block, Page, pages
 
 RUN = {"sh", "yaml", "python", "json"}
 SHOWN = {"", "text", "ini"}
