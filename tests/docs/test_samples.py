@@ -81,6 +81,10 @@ def test_the_project_that_the_readme_shows_is_what_init_writes(tmp_path: Path) -
     assert yaml.safe_load(block.text) == yaml.safe_load((tmp_path / "nightly" / "agents.yaml").read_text())
 
 
+def overnight(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+
 def test_the_program_in_the_readme_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     port = free_port()
     (block,) = [block for block in BY_HAND[0].blocks if block.file == "night.py"]
@@ -89,8 +93,9 @@ def test_the_program_in_the_readme_serves_until_it_is_interrupted(tmp_path: Path
     try:
         trigger = ["overnight", "agents", "trigger", "report", "--wait", "--url", f"http://127.0.0.1:{port}"]
         deadline = time.monotonic() + 60
-        while (done := subprocess.run(trigger, env=environment(), capture_output=True, text=True)).returncode:
-            assert program.poll() is None and time.monotonic() < deadline, done.stderr
+        while (done := overnight(trigger)).returncode:
+            assert program.poll() is None, done.stderr
+            assert time.monotonic() < deadline, done.stderr
         assert done.stdout == "Report on yesterday, attempt 1\n"
         program.send_signal(signal.SIGINT)
         assert program.wait(30) == 0
