@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.flows import Under, broken, failed, interrupted, ok
@@ -22,8 +22,10 @@ from tests.support.world import World
 from overnight.core import lifecycle, retry, run
 from overnight.core.backfill import backfill
 from overnight.errors import OvernightError
-from overnight.executions import Execution, Message
 from overnight.ports import RunReport
+
+if TYPE_CHECKING:
+    from overnight.executions import Execution, Message
 
 REPORTS: dict[str, Callable[[], RunReport]] = {
     "ok": ok, "failed": failed, "broken": broken, "interrupted": interrupted,
@@ -33,12 +35,12 @@ REPORTS: dict[str, Callable[[], RunReport]] = {
 HAPPENINGS = [
     word.replace("_", " ")
     for word, times in {
-        "trigger": 6, "trigger_once": 2, "send": 2, "send_once": 1, "backfill": 1,
-        "take": 8, "end_ok": 4, "end_failed": 4, "end_broken": 1, "end_interrupted": 1,
-        "kill": 1, "cut_off": 1, "lose": 2, "late_ok": 2, "late_failed": 2, "again": 2,
-        "cancel": 3, "redrive": 2,
-        "pause": 1, "resume": 2, "start": 2, "stop": 1, "stop_and_cancel": 1, "edit": 1, "reschedule": 1, "delete": 1,
-        "crash": 1, "crash_soon": 3, "live": 3, "ring": 1, "watch": 1, "nothing": 2,
+        "trigger": 16, "trigger_once": 3, "send": 4, "send_once": 2, "backfill": 2,
+        "take": 20, "end_ok": 10, "end_failed": 12, "end_broken": 2, "end_interrupted": 2,
+        "kill": 2, "cut_off": 2, "lose": 4, "late_ok": 3, "late_failed": 3, "again": 6,
+        "cancel": 8, "redrive": 6,
+        "pause": 2, "resume": 4, "start": 6, "stop": 1, "stop_and_cancel": 1, "edit": 2, "reschedule": 1, "delete": 1,
+        "crash": 2, "crash_soon": 12, "live": 6, "ring": 2, "watch": 6, "nothing": 4,
     }.items()
     for _ in range(times)
 ]  # fmt: skip
@@ -305,7 +307,7 @@ def play(kind: str, seeds: range, steps: int) -> None:
 
 
 def test_nothing_is_lost_doubled_or_stuck_whatever_happens(store_kind: str):
-    play(store_kind, range(60), steps=50)
+    play(store_kind, range(100), steps=50)
 
 
 @pytest.mark.slow

@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.flows import broken, failed, interrupted, ok, timed_out
+from tests.support.fuse import blown
 from tests.support.world import World, instant, statuses
 
 from overnight.core import lifecycle, retry, run
-from overnight.executions import Execution, Message, Usage
+from overnight.executions import AttemptOutcome, Execution, Message, Usage
 from overnight.ports import RunReport, RunRequest
 
 RETRY = {"attempts": 3, "backoff_seconds": 60, "jitter": "none", "backoff": "fixed"}
@@ -206,6 +207,22 @@ def until(world: World, when: datetime) -> float:
     return (when - world.now).total_seconds()
 
 
+def test_a_lease_that_is_renewed_at_the_last_moment_holds(world: World):
+    world.agent()
+    world.hold("agent")
+    row = world.trigger()
+    world.drain()
+    found_dead = world.row(row)
+    world.advance(minutes=1)
+    world.renew()
+    agent = world.store.agent("agent")
+    lost = RunReport(AttemptOutcome.LOST)
+    run.finish(world.ports, [run.Ended(run.Started(found_dead, agent), lost)], lease_over=True)
+    assert world.row(row).status == "running"
+    world.finish(row)
+    assert outcomes(world, row) == [(1, "succeeded")]
+
+
 def test_an_attempt_that_is_lost_too_often_fails(world: World):
     world.agent(retries={"attempts": 2, "backoff_seconds": 0})
     world.hold("agent")
@@ -289,6 +306,20 @@ def test_a_redrive_resets_the_tries_while_attempt_numbers_only_grow(world: World
     row = world.row(row)
     assert (row.status, row.attempt, row.tries, row.redrives) == ("succeeded", 5, 1, 2)
     assert [number for number, _ in outcomes(world, row)] == [1, 2, 3, 4, 5]
+
+
+def test_a_failure_is_told_and_counted_before_a_redrive_even_if_a_crash_came_in_between(world: World):
+    world.agent(retries={"attempts": 1}, notify={"on": ["failed"], "url": "https://example.com/hook"})
+    follow = {"name": "overnight.execution.failed"}
+    world.agent("follower", triggers=[{"name": "on", "event": follow}])
+    world.flows.says("agent", failed())
+    row = world.trigger()
+    assert blown(world, 2, World.drain), "after the outcome"
+    assert (world.row(row).status, set(world.state().running)) == ("failed", {row.id})
+    retry.redrive(world.ports, row.id)
+    assert (world.state().failures, len(world.store.deliveries(row.agent_id))) == (1, 1)
+    world.drain()
+    assert [world.row(row).status, *statuses(world.rows("follower"))] == ["succeeded", "succeeded"]
 
 
 def test_tokens_are_summed_over_the_attempts(world: World):

@@ -106,10 +106,14 @@ def busy(world: World) -> None:
     world.advance(1)
 
 
+def follower(world: World, status: str) -> None:
+    follow = {"name": f"overnight.execution.{status}", "filter": "agent == 'agent'"}
+    world.agent("follower", retries=RETRIES, triggers=[{"name": "on", "event": follow}])
+
+
 def followed(world: World) -> None:
     world.agent(retries=RETRIES, notify={"on": ["succeeded"], "url": "https://example.com/"})
-    follow = {"name": "overnight.execution.succeeded", "filter": "agent == 'agent'"}
-    world.agent("follower", retries=RETRIES, triggers=[{"name": "on", "event": follow}])
+    follower(world, "succeeded")
     world.trigger()
 
 
@@ -246,6 +250,17 @@ SCENARIOS = {
     ),
     "queue one": Scenario(
         displaced("queue_one"), lambda w: w.trigger(idempotency_key="k"), ends(OK, "skipped (coalesced)", OK), asks=True
+    ),
+    "tell of what was skipped": Scenario(
+        lambda w: (displaced("queue_one")(w), follower(w, "skipped")), lambda w: w.trigger(idempotency_key="k"),
+        all_of(ends(OK, "skipped (coalesced)", OK), ends(OK, agent="follower")), asks=True,
+    ),
+    "tell of what was cancelled": Scenario(
+        lambda w: (three_queued(w), follower(w, "cancelled"), lifecycle.pause(w.ports, "agent"), w.drain()),
+        lambda w: lifecycle.stop(w.ports, "agent"),
+        all_of(
+            is_("STOPPED", OK, "cancelled (stopped)", "cancelled (stopped)"), ends(OK, OK, agent="follower"),
+        ), asks=True,
     ),
     "cancel running": Scenario(
         displaced("cancel_running"), lambda w: w.trigger(idempotency_key="k"),
