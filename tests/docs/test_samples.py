@@ -94,3 +94,13 @@ def test_the_program_in_the_readme_serves_until_it_is_interrupted(
         assert program.wait(30) == 0
     finally:
         program.kill()
+
+
+def test_what_the_engine_has_logged_stands_in_the_table_of_events(project: Project) -> None:
+    """After all the samples."""
+    (page,) = [page for page in BY_HAND if page.path == "docs/operate.md"]
+    told = set(re.findall(r"`([a-z]+\.[a-z_]+)`", page.text))
+    lines = [json.loads(line) for line in (project.folder / "engine.log").read_text(encoding="utf-8").splitlines()]
+    logged = {line["event"] for line in lines if "logger" not in line}
+    assert "execution.succeeded" in logged
+    assert logged <= told
