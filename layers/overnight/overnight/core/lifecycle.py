@@ -272,7 +272,8 @@ def _changed(
     for name, schedule in wanted.items():
         if name in kept:
             continue
-        anchors.setdefault(name, schedule.start_at or now)
+        # To the millisecond: fine enough to keep agents apart that are armed together, and fit to be read.
+        anchors.setdefault(name, schedule.start_at or now.replace(microsecond=now.microsecond // 1000 * 1000))
         opened[name] = _opened(schedule, anchors[name], version, now)
         periods.append(_period(after.id, name, schedule, opened[name]))
     moved = status is not state.status
