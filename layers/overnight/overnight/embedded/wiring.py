@@ -73,6 +73,7 @@ def open_engine(settings: Settings) -> Engine:
     )
     workers = Workers(settings.workers, allowed, settings.data / "running")
     slots = Slots(workers, settings.workers)
+    metrics.running.set_function(lambda: len(slots.running))
     ports: Ports
 
     def observe(happened: str, /, **facts: Any) -> None:
