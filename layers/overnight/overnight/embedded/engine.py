@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from overnight.core import fire, notify, run, watchdog
+from overnight.core import batches, fire, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
@@ -219,7 +219,13 @@ class Engine:
                 self._wait(self._dispatch_wake, earliest)
 
     def _start(self, messages: Sequence[Message]) -> list[Started]:
-        """All in one transaction; should one of them fail, each by itself."""
+        """All in one transaction; should one of them fail, each by itself. What takes longer comes before."""
+        closing = [message for message in messages if message.kind == "close"]
+        for message in closing:
+            with self._guard("dispatch"):
+                batches.carry_on(self.ports, message)
+            self.ports.queue.done(message)
+        messages = [message for message in messages if message.kind != "close"]
 
         def together() -> list[Started]:
             return [started for message in messages if (started := run.start(self.ports, message))]
