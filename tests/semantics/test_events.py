@@ -4,25 +4,13 @@ from typing import Any
 
 import pytest
 from tests.support.flows import broken
-from tests.support.fuse import Crash
+from tests.support.fuse import blown
 from tests.support.world import World, statuses
 
 from overnight.core import events, lifecycle
 from overnight.core.payloads import opened
 from overnight.errors import Invalid, LineFull
 from overnight.executions import Event
-
-
-def crash_after(world: World, writes: int) -> None:
-    """The process ends after so many writes."""
-    left = [writes]
-
-    def after(verb: str) -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise Crash(verb)
-
-    world.watch_writes(after)
 
 
 def follows(world: World, agent: str, *names: str, **fields: Any) -> None:
@@ -218,7 +206,7 @@ def test_a_fan_out_goes_on_after_the_last_page_that_was_noted(world: World, monk
     agents = [f"a{n}" for n in range(7)]
     for agent in agents:
         follows(world, agent, "x")
-    crash_after(world, 5)  # the event, two executions, the note of it, one execution
+    world.watch_writes(fuse(5))  # the event, two executions, the note of it, one execution
     with pytest.raises(Crash):
         world.send("x", event_id="e")
     world.restart()
@@ -303,14 +291,7 @@ def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_k
         world = World(store_kind)
         for agent in agents:
             follows(world, agent, "x")
-        crash_after(world, writes)
-        try:
-            world.send("x", event_id="e")
-        except Crash:
-            crashed = True
-        else:
-            crashed = False
-        world.restart()
+        crashed = blown(world, writes, lambda world: world.send("x", event_id="e"))
         world.live(minutes=1)
         assert [statuses(world.rows(agent)) for agent in agents] == [["succeeded"]] * 4, f"after {writes} writes"
         assert world.store.pending_events(world.now, 10) == []

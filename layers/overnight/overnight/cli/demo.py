@@ -98,7 +98,7 @@ def _engine(folder: Path, news: "_News") -> Iterator[tuple["Engine", str]]:
     with tempfile.TemporaryDirectory(prefix="overnight-demo-") as data:
         engine = open_engine(Settings(data=Path(data), folders=(folder,), workers=6))
         with serving(engine, port=0, drain_seconds=5) as url:
-            if not engine.warm(60):
+            if not engine.warm(60, langflow=True):
                 raise Failure("no worker process started within a minute")
             yield engine, url
 
