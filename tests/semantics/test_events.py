@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.support.flows import broken
-from tests.support.fuse import blown
+from tests.support.fuse import Crash, blown, fuse
 from tests.support.world import World, statuses
 
 from overnight.core import events, lifecycle
