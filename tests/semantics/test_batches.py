@@ -1,6 +1,7 @@
 """Batches and debounces: many events become one execution, and each is accounted for in exactly one."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -364,6 +365,15 @@ def test_a_crash_after_any_write_leaves_each_event_in_exactly_one_execution(
     else:
         pytest.fail("more writes than expected")
     assert writes > 10
+
+
+def test_events_that_come_at_once_are_each_in_exactly_one_execution(world: World):
+    gathers(world, {"batch": {"size": 7, "window_seconds": 60}}, concurrency={"on_overlap": "allow"})
+    with ThreadPoolExecutor(8) as senders:
+        list(senders.map(lambda n: send(world, n), [*range(100), *range(50)]))
+    world.live(minutes=2)
+    accounted(world, set(range(100)))
+    assert sorted(map(len, told(world))) == [2, *[7] * 14]
 
 
 events = st.one_of(
