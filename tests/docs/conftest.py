@@ -1,6 +1,10 @@
 """The pages, and one project with one engine in which all their samples live."""
 
+import contextlib
+import io
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,10 +15,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-
 from tests.docs.pages import ROOT, WRITTEN_BY_HAND, Page, pages
 
+from overnight.cli import main
+
 STARTUP_SECONDS = 60.0
+_OF_THE_SHELL = re.compile(r"&&|[|>$;]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +30,46 @@ class Project:
     folder: Path
     port: int
 
-    def run(self, script: str, *, timeout_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run shell commands as a reader would, but against this project's engine."""
-        return subprocess.run(
-            ["sh", "-eu", "-c", script.replace("127.0.0.1:8321", f"127.0.0.1:{self.port}")],
+    @property
+    def url(self) -> str:
+        """Where its engine answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def run(self, script: str) -> tuple[int, str, str]:
+        """Run commands as a reader would, against this project's engine: exit code, output, errors.
+
+        What needs no shell needs no new process either, which would take most of the time.
+        """
+        commands = [shlex.split(line, comments=True) for line in script.replace("\\\n", "").splitlines()]
+        if all(command[0] in {"overnight", "cd"} for command in commands) and not _OF_THE_SHELL.search(script):
+            return self._run_here(commands)
+        done = subprocess.run(
+            ["sh", "-eu", "-c", script.replace("http://127.0.0.1:8321", self.url)],
             cwd=self.folder,
-            env=environment(OVERNIGHT_URL=f"http://127.0.0.1:{self.port}", KEY="sk-sample"),
+            env=environment(OVERNIGHT_URL=self.url, KEY="sk-sample"),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=timeout_seconds,
+            timeout=60,
             check=False,
         )
+        return done.returncode, done.stdout, done.stderr
+
+    def _run_here(self, commands: list[list[str]]) -> tuple[int, str, str]:
+        code, output, errors = 0, io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            patch.setenv("OVERNIGHT_URL", self.url)
+            for program, *arguments in commands:
+                if program == "cd":
+                    os.chdir(arguments[0])
+                elif code := main(arguments):
+                    break
+        return code, output.getvalue(), errors.getvalue()
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -79,7 +113,9 @@ def write_files(folder: Path, written: list[Page]) -> None:
                 (folder / flow).parent.mkdir(parents=True, exist_ok=True)
                 (folder / flow).write_bytes(hello)
             if block.file and not block.file.startswith("nightly/"):
-                (folder / block.file).write_text(block.text, encoding="utf-8")
+                path = folder / block.file
+                assert not path.exists() or path.read_text(encoding="utf-8") == block.text, f"{path.name} twice"
+                path.write_text(block.text, encoding="utf-8")
 
 
 def _wait_until_it_answers(engine: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
 from tests.docs.pages import ROOT, Page, pages
 from tools.docs.__main__ import PAGES
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from overnight.cli.declarations import read
 from tests.docs.conftest import Project, environment, free_port, write_files
 from tests.docs.pages import WRITTEN_BY_HAND, Block, Page, pages
+
+from overnight.cli import yaml_file
+from overnight.cli.declarations import read
 
 RUN = {"sh", "yaml", "python", "json"}
 SHOWN = {"", "text", "ini"}
@@ -41,11 +42,11 @@ def test_commands_work_as_they_stand_in_the_page(page: Page, project: Project) -
     for number, block in enumerate(blocks):
         if block.language != "sh" or block.reason:
             continue
-        done = project.run(block.text)
-        where = f"{page.path}:{block.line}\n{block.text}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, where
+        code, output, errors = project.run(block.text)
+        where = f"{page.path}:{block.line}\n{block.text}\n{output}\n{errors}"
+        assert code == 0, where
         if blocks[number + 1 :] and blocks[number + 1].is_output:
-            assert done.stdout.strip() == blocks[number + 1].text.strip(), where
+            assert output.strip() == blocks[number + 1].text.strip(), where
 
 
 @pytest.mark.parametrize(("page", "block"), _blocks("yaml"), ids=_id)
@@ -56,7 +57,7 @@ def test_agents_in_yaml_are_valid(page: Page, block: Block, tmp_path: Path) -> N
     if "agents:\n" in block.text:
         path.write_text(block.text)
     else:
-        fields = yaml.safe_load(block.text)
+        fields, _ = yaml_file.load(block.text)
         path.write_text(json.dumps({"agents": [{"name": "sample", "flow": {"python": "sample:run"}} | fields]}))
     assert read(path).agents
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
 from overnight.triggers import Schedule, Trigger
-from overnight.words import Instant, Name, Word
+from overnight.words import Instant, Name, Reference, Word
 
 __all__ = [
     "Agent",
@@ -27,13 +27,12 @@ __all__ = [
     "LangflowFlow",
     "Mute",
     "PythonFlow",
+    "RateWindow",
+    "Reference",
     "Settlement",
     "Slot",
     "Waiting",
 ]
-
-Reference = Annotated[str, StringConstraints(pattern=r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$")]
-"""Where a value is kept: `secret:name`, `env:NAME` (embedded), `ssm:/path`, `secretsmanager:id` (AWS)."""
 
 
 class AgentStatus(StrEnum):
@@ -255,6 +254,13 @@ class Mute(Word):
     version: int
 
 
+class RateWindow(Word):
+    """How many deliveries a webhook with a rate limit took in the minute that began then."""
+
+    since: Instant
+    count: int
+
+
 class AgentState(Word):
     """The gate: everything that admission decides by, small and bounded, read and written as one."""
 
@@ -273,6 +279,7 @@ class AgentState(Word):
     gathered: dict[str, Gathering] = {}
     """What each trigger has gathered."""
     mute: Mute | None = None
+    rates: dict[str, RateWindow] = {}
     want_version: int = 0
     armed_version: int = 0
     failures: int = 0

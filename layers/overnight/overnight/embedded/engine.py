@@ -24,6 +24,7 @@ from overnight.core import batches, fire, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
+from overnight.embedded.inbox import Inbox
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
 from overnight.embedded.sql.queue import SqlWorkQueue
@@ -36,6 +37,7 @@ LONGEST_WAIT_SECONDS = 1.0
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
+INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
 ENDED_AT_ONCE = 64
@@ -56,6 +58,7 @@ class Engine:
         registry: CollectorRegistry,
         alone: bool,
         close: Callable[[], None],
+        inbox: Inbox | None = None,
     ) -> None:
         self.ports = ports
         self.registry = registry
@@ -64,6 +67,7 @@ class Engine:
         self._slots = slots
         self._alone = alone
         self._close = close
+        self._inbox = inbox
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
         self._draining = threading.Event()
@@ -92,6 +96,8 @@ class Engine:
             "deliver": partial(self._every, DELIVER_SECONDS, partial(notify.deliver_due, self.ports)),
             "prune": partial(self._every, PRUNE_SECONDS, self._prune),
         }
+        if self._inbox is not None:
+            loops["inbox"] = partial(self._every, INBOX_SECONDS, self._inbox.look)
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=name, daemon=True)
             thread.start()
