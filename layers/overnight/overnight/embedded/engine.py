@@ -70,6 +70,7 @@ class Engine:
         self._inbox = inbox
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
+        self._delivering = ThreadPoolExecutor(8, thread_name_prefix="deliver")
         self._draining = threading.Event()
         self._hurry = threading.Event()
         self._stopped = threading.Event()
@@ -93,7 +94,7 @@ class Engine:
             "finish": self._finish,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
             "watchdog": partial(self._every, WATCH_SECONDS, partial(watchdog.watch, self.ports)),
-            "deliver": partial(self._every, DELIVER_SECONDS, partial(notify.deliver_due, self.ports)),
+            "deliver": partial(self._every, DELIVER_SECONDS, self._deliver),
             "prune": partial(self._every, PRUNE_SECONDS, self._prune),
         }
         if self._inbox is not None:
@@ -132,6 +133,7 @@ class Engine:
         for name in list(self._threads):
             self._join(name)
         self._ticking.shutdown(wait=True, cancel_futures=True)
+        self._delivering.shutdown(wait=True, cancel_futures=True)
         self._slots.workers.close()
         self.ports.observe("engine.stopped")
         self._close()
@@ -301,6 +303,10 @@ class Engine:
             renewed = self.ports.store.revise(id_, partial(renew, attempt=attempt, until=until))
             if renewed is None:
                 self._slots.workers.cancel(id_)
+
+    def _deliver(self) -> None:
+        """Send the notifications that are due, several at once."""
+        notify.deliver_due(self.ports, each=self._delivering.map)
 
     def _prune(self) -> None:
         """Remove what its retention has passed, a little at a time."""
