@@ -13,7 +13,7 @@ __all__ = ["Crash", "Watched", "blown", "fuse", "watched"]
 WRITES = {
     "store": {
         "admit", "change_agent", "create_agent", "event_done", "forget_agent", "prune", "put_delivery", "put_event",
-        "put_off", "readmit", "revise", "transition",
+        "put_off", "put_off_event", "readmit", "revise", "transition",
     },
     "queue": {"send", "done"},
     "clock": {"arm", "disarm"},

@@ -41,6 +41,10 @@ def serve(
         list[str] | None,
         typer.Option("--package", metavar="NAME", help="Installed package that agents may run; may be given again."),
     ] = None,
+    inbox: Annotated[
+        Path | None,
+        typer.Option("--inbox", metavar="DIR", help="A folder of JSON files, each an event or a list of events."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -78,6 +82,7 @@ def serve(
         packages=tuple(package or ()),
         workers=workers or max(4, 2 * (os.cpu_count() or 1)),
         allow_private=not no_private,
+        inbox=inbox,
     )
     serve_engine(
         open_engine(settings),

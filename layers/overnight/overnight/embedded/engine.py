@@ -20,10 +20,11 @@ from queue import Empty, SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from overnight.core import fire, notify, run, watchdog
+from overnight.core import batches, fire, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
+from overnight.embedded.inbox import Inbox
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
 from overnight.embedded.sql.queue import SqlWorkQueue
@@ -36,6 +37,7 @@ LONGEST_WAIT_SECONDS = 1.0
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
+INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
 ENDED_AT_ONCE = 64
@@ -56,6 +58,7 @@ class Engine:
         registry: CollectorRegistry,
         alone: bool,
         close: Callable[[], None],
+        inbox: Inbox | None = None,
     ) -> None:
         self.ports = ports
         self.registry = registry
@@ -64,8 +67,10 @@ class Engine:
         self._slots = slots
         self._alone = alone
         self._close = close
+        self._inbox = inbox
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
+        self._delivering = ThreadPoolExecutor(8, thread_name_prefix="deliver")
         self._draining = threading.Event()
         self._hurry = threading.Event()
         self._stopped = threading.Event()
@@ -89,9 +94,11 @@ class Engine:
             "finish": self._finish,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
             "watchdog": partial(self._every, WATCH_SECONDS, partial(watchdog.watch, self.ports)),
-            "deliver": partial(self._every, DELIVER_SECONDS, partial(notify.deliver_due, self.ports)),
+            "deliver": partial(self._every, DELIVER_SECONDS, self._deliver),
             "prune": partial(self._every, PRUNE_SECONDS, self._prune),
         }
+        if self._inbox is not None:
+            loops["inbox"] = partial(self._every, INBOX_SECONDS, self._inbox.look)
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=name, daemon=True)
             thread.start()
@@ -126,6 +133,7 @@ class Engine:
         for name in list(self._threads):
             self._join(name)
         self._ticking.shutdown(wait=True, cancel_futures=True)
+        self._delivering.shutdown(wait=True, cancel_futures=True)
         self._slots.workers.close()
         self.ports.observe("engine.stopped")
         self._close()
@@ -223,7 +231,13 @@ class Engine:
                 self._wait(self._dispatch_wake, earliest)
 
     def _start(self, messages: Sequence[Message]) -> list[Started]:
-        """All in one transaction; should one of them fail, each by itself."""
+        """All in one transaction; should one of them fail, each by itself. What takes longer comes before."""
+        closing = [message for message in messages if message.kind == "close"]
+        for message in closing:
+            with self._guard("dispatch"):
+                batches.carry_on(self.ports, message)
+            self.ports.queue.done(message)
+        messages = [message for message in messages if message.kind != "close"]
 
         def together() -> list[Started]:
             return [started for message in messages if (started := run.start(self.ports, message))]
@@ -289,6 +303,10 @@ class Engine:
             renewed = self.ports.store.revise(id_, partial(renew, attempt=attempt, until=until))
             if renewed is None:
                 self._slots.workers.cancel(id_)
+
+    def _deliver(self) -> None:
+        """Send the notifications that are due, several at once."""
+        notify.deliver_due(self.ports, each=self._delivering.map)
 
     def _prune(self) -> None:
         """Remove what its retention has passed, a little at a time."""

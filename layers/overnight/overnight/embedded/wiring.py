@@ -18,6 +18,7 @@ from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.bus import LocalBus
 from overnight.embedded.courier import HttpCourier
 from overnight.embedded.engine import Engine
+from overnight.embedded.inbox import Inbox, prepare
 from overnight.embedded.observe import Metrics
 from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.slots import Slots
@@ -47,6 +48,8 @@ class Settings:
     """How many attempts run at once."""
     allow_private: bool = True
     """Whether Langflow servers and receivers of notifications may have private addresses."""
+    inbox: Path | None = None
+    """A folder of files with events, which are sent as they come."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """Where `env:NAME` is looked up, and OVERNIGHT_MASTER_KEY."""
 
@@ -59,8 +62,11 @@ def now() -> datetime:
 def open_engine(settings: Settings) -> Engine:
     """Open the data folder and build the engine over it; it isn't started yet.
 
-    Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`).
+    Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`,
+    `inbox`).
     """
+    if settings.inbox:
+        prepare(settings.inbox)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data)
     metrics = Metrics()
@@ -104,7 +110,8 @@ def open_engine(settings: Settings) -> Engine:
         database.close()
         lock.close()
 
-    engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close)
+    inbox = Inbox(ports, settings.inbox) if settings.inbox else None
+    engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close, inbox=inbox)
     queue.wake = engine.wake_dispatch
     clock.wake = engine.wake_alarms
     return engine

@@ -24,7 +24,7 @@ from overnight.embedded.sql.schema import (
 )
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.errors import AgentExists, AgentNotFound
-from overnight.ports import Page, Subscription
+from overnight.ports import Page
 from overnight.triggers import EventTrigger
 
 __all__ = ["Agents"]
@@ -95,9 +95,14 @@ _FORGET = tuple(
 def _subscribers(names: int) -> Statement:
     """The statement for so many names; there are as many as an event's name has parts."""
     return Statement(
-        select(subscriptions.c.agent_id, subscriptions.c.trigger, subscriptions.c.name)
-        .where(subscriptions.c.name.in_([bindparam(f"name_{n}") for n in range(names)]))
-        .order_by(subscriptions.c.agent_id, subscriptions.c.position)
+        select(subscriptions.c.agent_id)
+        .distinct()
+        .where(
+            subscriptions.c.name.in_([bindparam(f"name_{n}") for n in range(names)]),
+            subscriptions.c.agent_id > bindparam("after"),
+        )
+        .order_by(subscriptions.c.agent_id)
+        .limit(bindparam("most"))
     )
 
 
@@ -263,12 +268,13 @@ class Agents:
         )
         return [ArmedPeriod.model_validate_json(row[0]) for row in rows]
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names, by agent and trigger order."""
+    def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names, by id."""
         wanted = sorted(set(names))
         if not wanted:
-            return []
+            return ()
         statement = _subscribers(len(wanted))
-        parameters = {f"name_{n}": name for n, name in enumerate(wanted)}
+        parameters: dict[str, object] = {f"name_{n}": name for n, name in enumerate(wanted)}
+        parameters |= {"after": after or "", "most": limit}
         rows = self._database.read(lambda reading: reading.all(statement, **parameters))
-        return [Subscription(agent_id, trigger, name) for agent_id, trigger, name in rows]
+        return tuple(agent_id for (agent_id,) in rows)
