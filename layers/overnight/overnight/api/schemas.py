@@ -20,7 +20,7 @@ class LangflowUpload(Word):
         dict[str, Any] | Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")],
         Field(description="The flow's JSON as Langflow exports it, or the digest of one that was sent before."),
     ]
-    name: str | None = None
+    name: str | None = Field(default=None, description="What it is called; its own name if not given.")
 
 
 class ShortCron(CronTrigger):
@@ -44,7 +44,7 @@ class ShortDate(DateTrigger):
 class AgentRequest(AgentDocument):
     """What a user says an agent is."""
 
-    flow: PythonFlow | LangflowUpload | LangflowApiFlow  # type: ignore[assignment]
+    flow: PythonFlow | LangflowUpload | LangflowApiFlow = Field(description="What runs.")  # type: ignore[assignment]
     schedule: ShortCron | ShortInterval | ShortDate | None = Field(
         default=None, description="Short for one trigger named `schedule`."
     )
@@ -58,8 +58,8 @@ class DeclaredAgent(AgentRequest):
         | PythonFlow
         | LangflowUpload
         | LangflowApiFlow
-    )
-    enabled: bool = True
+    ) = Field(description="What runs: the path of a flow's JSON, relative to the file, or an object.")
+    enabled: bool = Field(default=True, description="Whether it is created ACTIVE; otherwise STOPPED.")
 
 
 class AgentsFile(BaseModel):
