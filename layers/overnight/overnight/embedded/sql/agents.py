@@ -13,6 +13,7 @@ from overnight.embedded.sql.gates import PARSED, Gate, Gates
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import agent_versions, agents, alarms, deliveries, periods, states, subscriptions
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.embedded.sql.uses import Uses, of_agent
 from overnight.errors import AgentExists, AgentNotFound
 from overnight.ports import Page, Subscription
 from overnight.triggers import EventTrigger
@@ -93,9 +94,10 @@ def _subscribers(names: int) -> Statement:
 class Agents:
     """Agents in their tables; their states go through the gates."""
 
-    def __init__(self, database: Database, gates: Gates) -> None:
+    def __init__(self, database: Database, gates: Gates, uses: Uses) -> None:
         self._database = database
         self._gates = gates
+        self._uses = uses
         self._versions: dict[tuple[str, int], Agent] = {}
 
     # Within a transaction
@@ -115,6 +117,7 @@ class Agents:
         )
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
 
     def update(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
         """Write an agent and its state; the state as it is then. Raises AgentExists."""
@@ -136,6 +139,7 @@ class Agents:
         )
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
         return self._gates.replace(transaction, gate, agent, state)
 
     def put_periods(self, transaction: Transaction, opened_or_closed: Iterable[ArmedPeriod]) -> None:
@@ -160,6 +164,7 @@ class Agents:
             del self._versions[known]
         for statement in _FORGET:
             transaction.run(statement, agent_id=agent_id)
+        self._uses.drop(transaction, [agent_id])
 
     def _check_name(self, transaction: Transaction, agent: Agent) -> None:
         row = transaction.one(_NAMED, name=agent.name)

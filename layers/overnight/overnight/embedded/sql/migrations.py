@@ -1,6 +1,6 @@
 """The version of the tables, and how a database of an earlier version is brought up to date."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, bindparam, insert, select, update
 from sqlalchemy.engine import Dialect
@@ -13,11 +13,53 @@ from overnight.errors import Unavailable
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 1
+VERSION = 2
 """The version of the tables in `schema`."""
 
-STEPS: Mapping[int, Sequence[str]] = {}
-"""For each version but the first, the statements that make it of the one before. What is released never changes."""
+Step = str | Callable[[Transaction, Dialect], object]
+
+
+def _keep_blobs(transaction: Transaction, dialect: Dialect) -> None:
+    """The tables of blobs and secrets."""
+    of_bytes = "BYTEA" if dialect.name == "postgresql" else "BLOB"
+    transaction.run_sql(
+        f"CREATE TABLE blobs (digest TEXT NOT NULL, put_at BIGINT NOT NULL, content {of_bytes} NOT NULL, "
+        "PRIMARY KEY (digest))"
+    )
+    transaction.run_sql(f"CREATE TABLE secrets (name TEXT NOT NULL, value {of_bytes} NOT NULL, PRIMARY KEY (name))")
+
+
+def _note_uses(transaction: Transaction, dialect: Dialect) -> None:
+    """Which blobs are needed by the rows that there are."""
+    for table, owner, path in (
+        ("agents", "id", "document.flow.langflow"),
+        ("agent_versions", "agent_id", "document.flow.langflow"),
+        ("executions", "id", "payload.blob"),
+        ("executions", "id", "input.blob"),
+        ("executions", "id", "output.blob"),
+        ("executions", "id", "first.log"),
+        ("attempts", "execution_id", "log"),
+    ):
+        if dialect.name == "postgresql":
+            digest = f"CAST(body AS jsonb) #>> '{{{path.replace('.', ',')}}}'"
+        else:
+            digest = f"json_extract(body, '$.{path}')"
+        transaction.run_sql(
+            f"INSERT INTO uses (owner, digest) SELECT {owner}, {digest} FROM {table} "  # noqa: S608 - all of it is ours
+            f"WHERE {digest} IS NOT NULL ON CONFLICT DO NOTHING"
+        )
+
+
+STEPS: Mapping[int, Sequence[Step]] = {
+    2: (
+        "CREATE TABLE uses (owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (owner, digest))",
+        "CREATE INDEX uses_by_digest ON uses (digest)",
+        "CREATE TABLE deployment (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
+        _keep_blobs,
+        _note_uses,
+    ),
+}
+"""For each version but the first, the steps that make it of the one before. What is released never changes."""
 
 _versions = MetaData()
 _schema_version = Table("schema_version", _versions, Column("version", BigInteger, nullable=False))
@@ -49,7 +91,10 @@ def migrate(transaction: Transaction, dialect: Dialect) -> None:
             "use the newer release that wrote it, or a copy from before its upgrade"
         )
     for step in range(version + 1, VERSION + 1):
-        for sql in STEPS[step]:
-            transaction.run_sql(sql)
+        for act in STEPS[step]:
+            if isinstance(act, str):
+                transaction.run_sql(act)
+            else:
+                act(transaction, dialect)
     if version < VERSION:
         transaction.run(_MOVE, version=VERSION)
