@@ -2,8 +2,8 @@
 
 Hypothesis makes up histories of two agents: firings, attempts that end in every way or not at all, edits and every
 other verb, workers that die or come back too late, messages that come twice, time that passes with an engine or
-without one, and crashes after any write. After each step the invariants of the agents' states hold; at the end, when everything has
-settled, `verify` finds nothing, and every execution has ended as it should.
+without one, and crashes after any write. After each step the invariants of the agents' states hold; at the end, when
+everything has settled, `verify` finds nothing, and every execution has ended as it should.
 """
 
 from collections.abc import Callable
@@ -231,7 +231,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(work=st.sampled_from(["ring", "watch", "renew"]))
     def engine(self, work: str) -> None:
-        self.does(lambda: getattr(self.world, work)())
+        self.does(getattr(self.world, work))
 
     # What holds after each step
 

@@ -16,7 +16,7 @@ __all__ = ["svg", "taken"]
 LATER_SECONDS = 8.0
 """The demo's scenes come so much later here, when its table has filled."""
 
-TAKEN_AFTER_SECONDS = 2.2
+TAKEN_AFTER_SECONDS = 1.4
 """From the kill: what the worker ran has gone on in another one."""
 
 WIDTH = 88

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
 from overnight.triggers import Schedule, Trigger
-from overnight.words import Instant, Name, Word
+from overnight.words import Instant, Name, Reference, Word
 
 __all__ = [
     "Agent",
@@ -25,13 +25,12 @@ __all__ = [
     "LangflowApiFlow",
     "LangflowFlow",
     "PythonFlow",
+    "RateWindow",
+    "Reference",
     "Settlement",
     "Slot",
     "Waiting",
 ]
-
-Reference = Annotated[str, StringConstraints(pattern=r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$")]
-"""Where a value is kept: `secret:name`, `env:NAME` (embedded), `ssm:/path`, `secretsmanager:id` (AWS)."""
 
 
 class AgentStatus(StrEnum):
@@ -46,6 +45,7 @@ class AgentStatus(StrEnum):
 class PythonFlow(Word):
     """A Python callable, sync or async."""
 
+    kind: ClassVar[str] = "python"
     python: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=256),
@@ -56,6 +56,7 @@ class PythonFlow(Word):
 class LangflowFlow(Word):
     """A Langflow flow by the digest (SHA-256, hex) of its JSON, which is kept in the blob store."""
 
+    kind: ClassVar[str] = "langflow"
     langflow: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     name: str | None = Field(default=None, description="What it is called.")
 
@@ -75,6 +76,7 @@ class LangflowApi(Word):
 class LangflowApiFlow(Word):
     """A flow on a Langflow server, run over HTTP."""
 
+    kind: ClassVar[str] = "langflow_api"
     langflow_api: LangflowApi
 
 
@@ -218,6 +220,13 @@ class CatchUpPlan(Word):
     fixed_at: Instant
 
 
+class RateWindow(Word):
+    """How many deliveries a webhook with a rate limit took in the minute that began then."""
+
+    since: Instant
+    count: int
+
+
 class AgentState(Word):
     """The gate: everything that admission decides by, small and bounded, read and written as one."""
 
@@ -233,6 +242,7 @@ class AgentState(Word):
     anchors: dict[str, Instant] = {}
     """Where intervals without `start_at` are anchored: at their first arming; a pause or a stop doesn't move it."""
     catch_up: dict[str, CatchUpPlan] = {}
+    rates: dict[str, RateWindow] = {}
     want_version: int = 0
     armed_version: int = 0
     failures: int = 0

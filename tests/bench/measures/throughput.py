@@ -8,7 +8,7 @@ from tests.bench.setting import agent, counted, engine, memory_mib, wait_for
 from overnight.core import fire
 
 EXECUTIONS = 5_000
-AGENTS = 50
+AGENTS = 200
 THREADS = 16
 
 

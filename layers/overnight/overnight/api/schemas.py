@@ -50,15 +50,20 @@ class AgentRequest(AgentDocument):
     )
 
 
+PathOrFlow = (
+    Annotated[str, Field(description="The path of a flow's JSON, relative to this file.")]
+    | PythonFlow
+    | LangflowUpload
+    | LangflowApiFlow
+)
+
+
 class DeclaredAgent(AgentRequest):
     """What a user says an agent is, in agents.yaml."""
 
-    flow: (  # type: ignore[assignment]
-        Annotated[str, Field(description="The path of a flow's JSON, relative to this file.")]
-        | PythonFlow
-        | LangflowUpload
-        | LangflowApiFlow
-    ) = Field(description="What runs: the path of a flow's JSON, relative to the file, or an object.")
+    flow: PathOrFlow = Field(  # type: ignore[assignment]
+        description="What runs: the path of a flow's JSON, relative to the file, or an object."
+    )
     enabled: bool = Field(default=True, description="Whether it is created ACTIVE; otherwise STOPPED.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from overnight.core import events
 from overnight.core.due import look_at
@@ -90,6 +90,11 @@ def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
     workers = Workers(settings.workers, allowed, settings.data / "running")
     ports: Ports
 
+    def observe(happened: str, /, **facts: Any) -> None:
+        metrics(happened, **facts)
+        if happened.startswith("agent.") and facts.get("flow") == "langflow":
+            workers.warm(langflow=True)  # lfx takes seconds to import: begin before the first run asks for it
+
     def fan_out(event: Event) -> None:
         database.afterwards(lambda: events.fan_out(ports, event))
 
@@ -103,7 +108,7 @@ def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
         blobs=blobs,
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
-        observe=metrics,
+        observe=observe,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,

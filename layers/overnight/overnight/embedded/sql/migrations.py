@@ -1,5 +1,6 @@
 """The version of the tables, and how a database of an earlier version is brought up to date."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, bindparam, insert, select, update
@@ -10,23 +11,42 @@ from overnight.embedded.sql import schema
 from overnight.embedded.sql.database import Transaction
 from overnight.embedded.sql.statement import Statement
 from overnight.errors import Unavailable
+from overnight.webhooks import hook_id
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 2
+VERSION = 3
 """The version of the tables in `schema`."""
+
+_HOOKS = """
+CREATE TABLE hooks (
+    id TEXT NOT NULL, agent_id TEXT NOT NULL, "trigger" TEXT NOT NULL, version BIGINT NOT NULL, previous_until BIGINT,
+    PRIMARY KEY (id)
+)
+"""
 
 Step = str | Callable[[Transaction, Dialect], object]
 
 
+def _keep_hooks(transaction: Transaction, dialect: Dialect) -> None:  # noqa: ARG001
+    """The addresses of the webhooks that there are."""
+    for agent_id, body in transaction.all(_AGENTS):
+        for trigger in json.loads(body)["document"]["triggers"]:
+            if "webhook" in trigger:
+                transaction.run(
+                    _KEEP_HOOK, id=hook_id(agent_id, trigger["name"]), agent_id=agent_id, trigger=trigger["name"]
+                )
+
+
 def _keep_blobs(transaction: Transaction, dialect: Dialect) -> None:
-    """The tables of blobs and secrets."""
-    of_bytes = "BYTEA" if dialect.name == "postgresql" else "BLOB"
-    transaction.run_sql(
-        f"CREATE TABLE blobs (digest TEXT NOT NULL, put_at BIGINT NOT NULL, content {of_bytes} NOT NULL, "
-        "PRIMARY KEY (digest))"
-    )
-    transaction.run_sql(f"CREATE TABLE secrets (name TEXT NOT NULL, value {of_bytes} NOT NULL, PRIMARY KEY (name))")
+    """The tables of blobs and secrets, and of what refers to blobs."""
+    of_bytes, end = ("BYTEA", "") if dialect.name == "postgresql" else ("BLOB", " WITHOUT ROWID")
+    for table in (
+        f"uses (owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (owner, digest)){end}",
+        f"blobs (digest TEXT NOT NULL, put_at BIGINT NOT NULL, content {of_bytes} NOT NULL, PRIMARY KEY (digest))",
+        f"secrets (name TEXT NOT NULL, value {of_bytes} NOT NULL, PRIMARY KEY (name))",
+    ):
+        transaction.run_sql(f"CREATE TABLE {table}")
 
 
 def _note_uses(transaction: Transaction, dialect: Dialect) -> None:
@@ -52,10 +72,14 @@ def _note_uses(transaction: Transaction, dialect: Dialect) -> None:
 
 STEPS: Mapping[int, Sequence[Step]] = {
     2: (
-        "CREATE TABLE uses (owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (owner, digest))",
+        _HOOKS,
+        "CREATE INDEX hooks_by_agent ON hooks (agent_id)",
+        _keep_hooks,
+    ),
+    3: (
+        _keep_blobs,
         "CREATE INDEX uses_by_digest ON uses (digest)",
         "CREATE TABLE deployment (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
-        _keep_blobs,
         _note_uses,
     ),
 }
@@ -67,6 +91,12 @@ _schema_version = Table("schema_version", _versions, Column("version", BigIntege
 _CREATE = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
 _READ = Statement(select(_schema_version.c.version))
 _BEGIN = Statement(insert(_schema_version).values(version=bindparam("version")))
+_AGENTS = Statement(select(schema.agents.c.id, schema.agents.c.body))
+_KEEP_HOOK = Statement(
+    insert(schema.hooks).values(
+        id=bindparam("id"), agent_id=bindparam("agent_id"), trigger=bindparam("trigger"), version=1, previous_until=None
+    )
+)
 _MOVE = Statement(update(_schema_version).values(version=bindparam("version")))
 
 
