@@ -12,7 +12,6 @@ Several engines may share a store. They tell each other of what one of them can'
 they find within that second. A store that is away is waited for: what has run here is recorded when it is back.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from overnight.core import fire, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
+from overnight.embedded.outcomes import Outcomes
 from overnight.embedded.shared_runner import CANCEL
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
@@ -43,8 +43,6 @@ WATCH_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
-ENDED_AT_ONCE = 64
-RECORD_TRIES = 3
 
 PATIENCE_SECONDS = 10.0
 """How long the watchdog stands still after the store was away.
@@ -96,16 +94,15 @@ class Engine:
         self._sweep = sweep
         self._tell_others = tell
         self._close = close
-        self._under_way: set[tuple[str, int]] = set()
         self._away = False
         self._patience = 0.0
-        self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
         self._draining = threading.Event()
         self._hurry = threading.Event()
         self._stopped = threading.Event()
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
+        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._stopped)
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
 
@@ -123,7 +120,7 @@ class Engine:
         loops: dict[str, Callable[[], None]] = {
             "alarms": self._ring_alarms,
             "dispatch": self._dispatch,
-            "finish": self._finish,
+            "finish": self._outcomes.loop,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
             "watchdog": partial(self._every, WATCH_SECONDS, self._watch),
             "deliver": partial(self._every, DELIVER_SECONDS, self._deliver),
@@ -152,7 +149,7 @@ class Engine:
             self._join(name)
         while self._slots.running:
             time.sleep(0.01)
-        self._ended.put(None)
+        self._outcomes.end()
         self._join("finish")
         self.ports.observe("engine.drained", interrupted=interrupted)
 
@@ -293,7 +290,7 @@ class Engine:
                 with self._guard("dispatch"):
                     if one := self._begun(message) or run.start(self.ports, message):
                         started.append(one)
-        self._under_way |= {(each.execution.id, each.execution.attempt) for each in started}
+        self._outcomes.expect(started)
         for message in messages:
             with self._guard("dispatch"):
                 self.ports.queue.done(message)
@@ -307,16 +304,16 @@ class Engine:
             or execution.attempt != message.attempt
             or execution.lease is None
             or execution.lease.worker != self.ports.worker
-            or (execution.id, execution.attempt) in self._under_way
+            or self._outcomes.expects(execution)
         ):
             return None
         return Started(execution, definition(self.ports, execution))
 
     def _hand_over(self, started: Started) -> None:
-        """Give an attempt to a worker; the end of it comes back through `_ended`."""
+        """Give an attempt to a worker; the end of it goes to `_outcomes`."""
 
         def done(report: RunReport) -> None:
-            self._ended.put(Ended(started, report))
+            self._outcomes.put(Ended(started, report))
 
         try:
             request = run.requested(self.ports, started)
@@ -327,54 +324,7 @@ class Engine:
                 self._slots.fill(request, done)
         except Exception as error:  # noqa: BLE001 - the lease ends, and the watchdog goes on with it
             self._slots.give_back(1)
-            self._under_way.discard((started.execution.id, started.execution.attempt))
             self._tell("dispatch", error)
-
-    def _finish(self) -> None:
-        """Record how attempts ended, all those that have by now as one."""
-        while (first := self._ended.get()) is not None:
-            ended = [first]
-            last = False
-            with contextlib.suppress(Empty):
-                while len(ended) < ENDED_AT_ONCE and not last:
-                    following = self._ended.get_nowait()
-                    last = following is None
-                    if following is not None:
-                        ended.append(following)
-            self._record(ended)
-            if last:
-                return
-
-    def _record(self, ended: list[Ended]) -> None:
-        """Record them, when the store is there; where they can't be recorded as one, each by itself."""
-        tries = 0
-        while (error := self._recorded(ended)) is not None:
-            self._tell("finish", error)
-            if isinstance(error, Unavailable) and not self._answers():
-                if self._stopped.wait(LONGEST_WAIT_SECONDS):
-                    return
-            elif len(ended) > 1:
-                for each in ended:
-                    self._record([each])
-                return
-            elif (tries := tries + 1) == RECORD_TRIES:
-                break  # the lease ends, and the watchdog goes on with it
-        self._under_way -= {(each.started.execution.id, each.started.execution.attempt) for each in ended}
-
-    def _recorded(self, ended: list[Ended]) -> Exception | None:
-        try:
-            run.finish(self.ports, ended)
-        except Exception as error:  # noqa: BLE001 - the caller sees what can be done about it
-            return error
-        return None
-
-    def _answers(self) -> bool:
-        """Whether the store does."""
-        try:
-            self.ports.store.healthy()
-        except Unavailable:
-            return False
-        return True
 
     def _renew(self) -> None:
         """Hold the leases of what runs here; what somebody else ended is ended here too."""
@@ -389,9 +339,11 @@ class Engine:
         """Notice whether the store is there, and was. Raises Unavailable."""
         if self._alone:
             return
-        if not self._answers():
+        try:
+            self.ports.store.healthy()
+        except Unavailable:
             self._away = True
-            raise Unavailable("the store is away, and leases can't be renewed")
+            raise
         if self._away:
             self._patience = time.monotonic() + PATIENCE_SECONDS
             self._away = False

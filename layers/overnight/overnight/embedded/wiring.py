@@ -25,6 +25,7 @@ from overnight.embedded.slots import Slots
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.embedded.sql.blobs import SqlBlobStore
 from overnight.embedded.sql.deployment import agreed_key
+from overnight.embedded.sql.queue import SHARED_VISIBILITY_SECONDS, VISIBILITY_SECONDS
 from overnight.embedded.sql.secrets import SqlSecretStore
 from overnight.embedded.workers import Workers
 from overnight.errors import Unavailable
@@ -81,7 +82,7 @@ def open_engine(settings: Settings) -> Engine:
 def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
     metrics = Metrics()
     now = database.now
-    queue = SqlWorkQueue(database, now)
+    queue = SqlWorkQueue(database, now, SHARED_VISIBILITY_SECONDS if database.shared else VISIBILITY_SECONDS)
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
     allowed = Allowed(
