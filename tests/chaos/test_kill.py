@@ -13,6 +13,7 @@ from tests.support.engine_process import EngineProcess, engine_process
 
 from overnight.client import ApiError, NoEngine
 
+
 def storm(engine: EngineProcess, chance: random.Random, seconds: float) -> tuple[set[str], set[str]]:
     """Trigger, send and kill for a while; the executions and events that were acknowledged."""
     triggered: set[str] = set()

@@ -73,7 +73,9 @@ def in_table(url: str) -> Kept:
         execute(f"UPDATE blobs SET put_at = put_at - {round(age.total_seconds() * 1e6)} WHERE digest = '{digest}'")
 
     none = "''::bytea" if database.shared else "x''"
-    return Kept(store, use, lambda: execute(f"UPDATE blobs SET content = {none}"), grow_old, store.sweep, database.close)
+    return Kept(
+        store, use, lambda: execute(f"UPDATE blobs SET content = {none}"), grow_old, store.sweep, database.close
+    )
 
 
 KINDS: dict[str, Callable[[Path], Kept]] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from tests.support import postgresql
 
 from overnight.agents import Agent, AgentDocument, AgentState, Armed
@@ -122,15 +122,9 @@ def test_what_is_acknowledged_is_durable_whatever_the_server_does_for_others(url
     database = open_one(" -csynchronous_commit%3Doff -cdefault_transaction_isolation%3Dserializable")
     told = []
     for setting in ("synchronous_commit", "default_transaction_isolation"):
-        row = database.read(lambda reading, name=setting: reading.one(Statement(select(_setting(name)))))
-        told.append(row[0])
+        statement = Statement(select(func.current_setting(setting)))
+        told.append(database.read(lambda reading, ask=statement: reading.one(ask))[0])
     assert told == ["on", "read committed"]
-
-
-def _setting(name: str):
-    from sqlalchemy import func
-
-    return func.current_setting(name)
 
 
 @pytest.mark.parametrize("version", range(1, migrations.VERSION))
@@ -386,9 +380,14 @@ def test_a_notification_is_sent_by_one_engine(open_one):
     for number in range(40):
         stores[0].put_delivery(
             Delivery(
-                id=f"msg_{number:02}", agent_id="a", execution_id="e", url="https://example.com/", body="{}",
-                created_at=now, due=now,
-            )  # fmt: skip
+                id=f"msg_{number:02}",
+                agent_id="a",
+                execution_id="e",
+                url="https://example.com/",
+                body="{}",
+                created_at=now,
+                due=now,
+            )
         )
     got = at_once([partial(store.due_deliveries, now, 20) for store in stores])
     found = sorted((delivery for deliveries in got for delivery in deliveries), key=lambda delivery: delivery.id)

@@ -23,7 +23,7 @@ from tests.support.world import World
 from overnight.core import lifecycle, retry, run
 from overnight.core.backfill import backfill
 from overnight.errors import OvernightError
-from overnight.executions import Execution, Message
+from overnight.executions import Execution, Message  # noqa: TC001 - Hypothesis reads the annotations
 from overnight.ports import RunReport
 
 REPORTS: dict[str, Callable[[], RunReport]] = {

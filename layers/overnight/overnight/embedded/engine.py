@@ -87,6 +87,7 @@ class Engine:
             sweep: removes a part of the blobs that nobody needs.
             tell: tells the other engines, which `hear` it.
             close: lets go of store and data folder.
+            inbox: the folder of events, if there is one.
         """
         self.ports = ports
         self.registry = registry

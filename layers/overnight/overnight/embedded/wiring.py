@@ -65,8 +65,8 @@ class Settings:
 def open_engine(settings: Settings) -> Engine:
     """Open the data folder and build the engine over it; it isn't started yet.
 
-    Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`, `inbox`,
-    or OVERNIGHT_MASTER_KEY, where other engines on the database have another one).
+    Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`,
+    `inbox`, or OVERNIGHT_MASTER_KEY, where other engines on the database have another one).
     """
     if settings.inbox:
         prepare(settings.inbox)
