@@ -10,7 +10,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Kind, Name, Words
+from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Kind, Name, TriggerWords, Words
 from overnight.webhooks import Webhook, WebhookTrigger
 from overnight.words import EVENT_NAME
 
@@ -129,12 +129,11 @@ class Event(Words):
         return name == self.name
 
 
-class EventTrigger(Words):
+class EventTrigger(TriggerWords):
     """Whenever an event of that name comes."""
 
     kind: ClassVar[Kind] = "event"
 
-    name: Name
     event: Event
 
 

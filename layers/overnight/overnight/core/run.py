@@ -103,7 +103,7 @@ def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
     given |= _object(opened(ports.blobs, execution.input))
     session = given.pop("session_id", None) or document.input.session_id
     if not isinstance(session, str):
-        session = agent.id if document.input.share_session else execution.id
+        session = agent.id if _shares_session(agent, execution) else execution.id
     flow_json = api_key = None
     match document.flow:
         case LangflowFlow(langflow=digest):
@@ -121,6 +121,14 @@ def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
         session_id=session,
         timeout_seconds=document.timeout_seconds,
     )
+
+
+def _shares_session(agent: Agent, execution: Execution) -> bool:
+    """Whether its session is the agent's: as the trigger says, or else the input."""
+    trigger = agent.document.trigger(execution.trigger or "")
+    if trigger is not None and trigger.share_session is not None:
+        return trigger.share_session
+    return agent.document.input.share_session
 
 
 def _object(value: JsonValue) -> dict[str, JsonValue]:
