@@ -100,6 +100,9 @@ def storm(fleet: Fleet, server: Server) -> tuple[set[str], set[str]]:
             crashes.pop(0)
             server.crash()
             time.sleep(2)
+            with fleet.any.client() as client, pytest.raises(ApiError) as refused:
+                client.health()
+            assert refused.value.status == 503
             server.start()
             eventually(fleet.any.answers)
         elif time.monotonic() > next_strike:

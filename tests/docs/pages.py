@@ -16,6 +16,7 @@ WRITTEN_BY_HAND = (
     "docs/webhooks.md",
     "docs/agents.md",
     "docs/operate.md",
+    "docs/postgresql.md",
     "docs/troubleshooting.md",
 )
 """Whose samples are tried, in this order, in one project. The commands of docs/cli.md are tried by the tests of the

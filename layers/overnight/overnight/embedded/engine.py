@@ -239,6 +239,10 @@ class Engine:
                 # Those that ring are the earliest still, unless they were claimed: then they come again later.
                 earliest = None if ringing and self._alone else self._clock.earliest()
             self._wait(self._alarm_wake, earliest)
+        if not self._alone:  # what was claimed is fired, or others would wait for it
+            self._ticking.shutdown()
+            with self._guard("alarms"):
+                self._set_alarms(ringing)
 
     def _ring(self, alarm: Alarm) -> None:
         """One tick, told to the loop when it is done."""
