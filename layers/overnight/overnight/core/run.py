@@ -11,7 +11,7 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
-from overnight.core import attempts, lifecycle, retry
+from overnight.core import attempts, batches, lifecycle, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
 from overnight.core.settle import conclude, definition, leftover, published, release
@@ -54,6 +54,9 @@ def start(ports: Ports, message: Message) -> Started | None:
     What was left over from it is then carried out: a runner that gets a message for a terminal execution publishes and
     releases.
     """
+    if message.kind == "close":
+        batches.carry_on(ports, message)
+        return None
     if message.kind == "retry" and not retry.claim(ports, message):
         return None
     now = ports.now()
@@ -134,7 +137,7 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
     def work() -> list[AgentState | None]:
         return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
 
-    for state in ports.store.together(work):
+    for state in ports.store.together(work, agents={each.started.execution.agent_id for each in ended}):
         if state and state.trip:
             lifecycle.fail(ports, state.agent_id, state.trip)
 

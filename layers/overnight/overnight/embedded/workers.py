@@ -211,7 +211,7 @@ def _call(request: RunRequest) -> calls.Call:
             missed_ticks=execution.missed_ticks,
             test=execution.test,
             dedupe_key=execution.dedupe_key,
-            cron=getattr(schedule, "expression", None),
+            cron=getattr(schedule, "cron", None),
             timezone=getattr(schedule, "timezone", None),
         ),
     )
