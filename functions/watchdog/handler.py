@@ -1,0 +1,16 @@
+"""EventBridge Scheduler, every minute → find what a crash left, and carry it on; deliver notifications."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from overnight.aws import wiring
+
+ENGINE = wiring.open_engine()
+
+
+@ENGINE.metrics.log_metrics
+@ENGINE.logger.inject_lambda_context(correlation_id_path='"execution-id"')
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - it is told nothing but the time
+    """One round, page by page, until all is seen or the time is over; the next round goes on from there."""
+    ENGINE.watch(context.get_remaining_time_in_millis() / 1000)
