@@ -270,7 +270,7 @@ def _filtered(
     """The newest that are of that status, and older than that place."""
     conditions = [*_of(where.agent_id, status), *_besides(where)]
     if before is not None:
-        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*before))
+        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*before))  # type: ignore[arg-type]
     return (
         select(executions.c.created_at, executions.c.seq, executions.c.body)
         .where(*conditions)
