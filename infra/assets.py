@@ -1,15 +1,20 @@
-"""Bundles as CDK takes them."""
+"""Bundles as CDK takes them: zips made without Docker, or an image."""
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import jsii
+from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 
 from infra.bundling import Bundle
 
-__all__ = ["code"]
+__all__ = ["code", "image"]
+
+DOCKERFILE = Path(__file__).with_name("Dockerfile")
 
 
 @jsii.implements(cdk.ILocalBundling)
@@ -26,7 +31,7 @@ class _Local:
 
 
 def code(bundle: Bundle) -> lambda_.Code:
-    """The bundle, made when it is needed."""
+    """The bundle as a zip, made when it is needed."""
     return lambda_.Code.from_asset(
         str(bundle.lock.parent),
         asset_hash=bundle.digest,
@@ -36,3 +41,12 @@ def code(bundle: Bundle) -> lambda_.Code:
             local=_Local(bundle),  # type: ignore[arg-type]  # jsii knows it by its decorator
         ),
     )
+
+
+def image(bundle: Bundle) -> lambda_.DockerImageCode:
+    """The bundle as a container image, which `cdk deploy` builds and pushes; nothing of it is left away."""
+    context = Path(tempfile.mkdtemp(prefix="overnight-"))  # CDK copies it
+    bundle.stage(context)
+    shutil.copyfile(DOCKERFILE, context / "Dockerfile")
+    platform = ecr_assets.Platform.LINUX_ARM64 if bundle.architecture == "arm64" else ecr_assets.Platform.LINUX_AMD64
+    return lambda_.DockerImageCode.from_image_asset(str(context), platform=platform)

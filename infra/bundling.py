@@ -128,11 +128,21 @@ class Bundle:
         if "magika" in self.leave_out:
             (target / "magika.py").write_text(MAGIKA, encoding="utf-8")
         _compile(target, sources_too=not self.bytecode_only)
+        self._copy_ours(target)
+        _compile(target, sources_too=True)
+        self._weigh(asset)
+
+    def stage(self, context: Path) -> None:
+        """Lay out what a container image is built from, in an empty folder: the locks, and `app`, all that is ours."""
+        shutil.copyfile(self.lock, context / "lock.txt")
+        wanted = self.requirements.read_text(encoding="utf-8") if self.requirements else ""
+        (context / "requirements.txt").write_text(wanted, encoding="utf-8")
+        self._copy_ours(context / "app")
+
+    def _copy_ours(self, target: Path) -> None:
         for path, name in self._ours():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / name)
-        _compile(target, sources_too=True)
-        self._weigh(asset)
 
     def _install(self, target: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:

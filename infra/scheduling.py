@@ -2,12 +2,17 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from infra.settings import Settings
 
 __all__ = ["Scheduling"]
+
+RETRY_SECONDS = 300
+"""For how long Scheduler tries to hand over a call: as long as a tick is on time. Later, the watchdog has fired it."""
+RETRIES = 30
 
 
 class Scheduling(Construct):
@@ -39,6 +44,37 @@ class Scheduling(Construct):
         group = scheduler.CfnScheduleGroup(self, id_, name=name)
         group.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         return group
+
+    def call(
+        self,
+        id_: str,
+        function: lambda_.IFunction,
+        *,
+        expression: str,
+        description: str,
+        timezone: str = "UTC",
+        name: str | None = None,
+        given: str | None = None,
+    ) -> scheduler.CfnSchedule:
+        """A schedule that belongs to the stack: when, whom, and what it is given (JSON)."""
+        return scheduler.CfnSchedule(
+            self,
+            id_,
+            name=name,
+            group_name=self.declared.ref,
+            description=description,
+            schedule_expression=expression,
+            schedule_expression_timezone=timezone,
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=function.function_arn,
+                role_arn=self.role.role_arn,
+                input=given,
+                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                    maximum_event_age_in_seconds=RETRY_SECONDS, maximum_retry_attempts=RETRIES
+                ),
+            ),
+        )
 
     def schedules_in(self, group: scheduler.CfnScheduleGroup) -> str:
         """The ARN of every schedule in a group."""

@@ -44,7 +44,7 @@ def _log_retention(days: int) -> int:
     return days
 
 
-def _paths(value: object) -> object:
+def _parts(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -147,10 +147,21 @@ class Settings(BaseModel):
 
     # The user's own
 
+    readable_secrets: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:(ssm|secretsmanager):\S+$")], ...],
+        BeforeValidator(_parts),
+    ] = Field(
+        default=(),
+        description="ARNs, by commas, of what `ssm:` and `secretsmanager:` references may read; `*` at the end is allowed.",
+    )
+    runner_policies: Annotated[tuple[Annotated[str, _arn("iam")], ...], BeforeValidator(_parts)] = Field(
+        default=(), description="ARNs, by commas, of managed policies that Python agents need."
+    )
+
     agents: Path | None = Field(
         default=None, description="A YAML file of agents that belong to the stack; by default agents.yaml, if it is there."
     )
-    folders: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = Field(
+    folders: Annotated[tuple[Path, ...], BeforeValidator(_parts)] = Field(
         default=(), description="Folders with the modules of Python agents, by commas; their content goes to the runner."
     )
     requirements: Path | None = Field(

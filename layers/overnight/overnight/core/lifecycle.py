@@ -20,7 +20,7 @@ from overnight.executions import Reason
 from overnight.ports import Change, Ports, Transition
 from overnight.triggers import DateTrigger, Schedule
 
-__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "rezone", "start", "stop"]
+__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "revive", "rezone", "start", "stop"]
 
 Changed = tuple[Agent, AgentState]
 
@@ -145,6 +145,19 @@ def delete(ports: Ports, ref: str, *, if_match: int | None = None) -> None:
         return _changed(agent, after, empty_line(state, Reason.DELETED, now), AgentStatus.STOPPED, now, "deleted")
 
     _change(ports, ref, move, "agent.deleted")
+
+
+def revive(ports: Ports, ref: str, document: AgentDocument) -> Changed:
+    """Take a retired agent up again, with its history, under this document. Raises AgentNotFound and AgentExists."""
+
+    def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
+        if agent.deleted_at is None:
+            return None
+        update = {"document": document, "version": agent.version + 1, "updated_at": now, "deleted_at": None}
+        status = AgentStatus.ACTIVE if document.enabled else AgentStatus.STOPPED
+        return _changed(agent, agent.model_copy(update=update), state, status, now)
+
+    return _change(ports, ref, move, "agent.revived")
 
 
 Move = Callable[[Agent, AgentState, datetime], Change | None]

@@ -1,0 +1,135 @@
+"""What each function may do: every action spelled out, on resources of the stack alone.
+
+The suite records the calls that handlers make, and compares them with this: nothing is missing, nothing in vain. What
+services do on a function's behalf stands apart, with reasons.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+
+from infra.messaging import Messaging
+from infra.scheduling import Scheduling
+from infra.settings import Settings
+from infra.storage import Storage
+
+__all__ = ["Permissions"]
+
+ITEMS = (
+    "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+)
+BLOBS = ("s3:GetObject", "s3:PutObject")
+ARM = ("scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule")
+MASTER_KEY = "master-key"
+SECRETS = "secrets/*"
+
+SENDS = {
+    "api": ("run", "retry"),
+    "webhook": ("run",),
+    "tick": ("run", "fire"),
+    "events": ("run",),
+    "runner": ("run", "retry"),
+    "watchdog": ("run", "retry"),
+    "declare": ("run",),
+}
+"""Which queues a function sends to."""
+TAKES = {"tick": ("fire",), "events": ("events",), "runner": ("run", "retry")}
+"""Which queues Lambda polls for it, in its role."""
+ARMS = frozenset({"api", "watchdog", "declare"})
+"""Who arms schedules, and so hands the Scheduler its role."""
+PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "api": {
+        MASTER_KEY: ("ssm:GetParameter",),
+        SECRETS: ("ssm:DeleteParameter", "ssm:GetParametersByPath", "ssm:PutParameter"),
+        "secrets": ("ssm:GetParametersByPath",),
+    },
+    "webhook": {MASTER_KEY: ("ssm:GetParameter",), SECRETS: ("ssm:GetParameter",)},
+    "runner": {SECRETS: ("ssm:GetParameter",)},
+    "watchdog": {MASTER_KEY: ("ssm:GetParameter",)},
+    "declare": {MASTER_KEY: ("ssm:GetParameter", "ssm:PutParameter")},
+}
+"""What a function does with parameters, by their path below the stack's."""
+
+
+class Permissions:
+    """The statements of each function's role."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        messaging: Messaging,
+        scheduling: Scheduling,
+        key: kms.IKey | None,
+    ) -> None:
+        self._settings, self._storage, self._messaging, self._scheduling = settings, storage, messaging, scheduling
+        self._key = key
+
+    def of(self, name: str) -> Iterator[iam.PolicyStatement]:
+        """Each statement of a function's role."""
+        table, blobs = self._storage.table, self._storage.blobs
+        queues = self._messaging.sources
+        yield _allow(ITEMS, table.table_arn)
+        yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
+        yield _allow(BLOBS, blobs.arn_for_objects("*"))
+        yield _allow(["events:PutEvents"], self._messaging.bus.event_bus_arn)
+        yield _allow(["sqs:SendMessage"], *(queues[queue].queue_arn for queue in SENDS[name]))
+        if name in TAKES:
+            poll = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+            yield _allow(poll, *(queues[queue].queue_arn for queue in TAKES[name]))
+        yield from self._scheduler(name)
+        for path, actions in PARAMETERS.get(name, {}).items():
+            yield _allow(actions, self._parameter(path))
+        if name == "runner":
+            yield from self._elsewhere()
+        if self._key:
+            yield _allow(["kms:Decrypt", "kms:GenerateDataKey"], self._key.key_arn)
+        if self._settings.vpc:
+            yield _allow(
+                [
+                    "ec2:AssignPrivateIpAddresses",
+                    "ec2:CreateNetworkInterface",
+                    "ec2:DeleteNetworkInterface",
+                    "ec2:DescribeNetworkInterfaces",
+                    "ec2:DescribeSubnets",
+                    "ec2:UnassignPrivateIpAddresses",
+                ],
+                "*",  # Lambda makes the interfaces, and asks for it so
+            )
+
+    def _scheduler(self, name: str) -> Iterator[iam.PolicyStatement]:
+        runtime = self._scheduling.schedules_in(self._scheduling.runtime)
+        if name in ARMS:
+            yield _allow(ARM, runtime)
+            yield iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self._scheduling.role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+            )
+        elif name == "tick":
+            yield _allow(["scheduler:DeleteSchedule"], runtime)
+
+    def _elsewhere(self) -> Iterator[iam.PolicyStatement]:
+        """What variables refer to outside the stack, as far as the operator allows."""
+        allowed = self._settings.readable_secrets
+        if parameters := [arn for arn in allowed if ":ssm:" in arn]:
+            yield _allow(["ssm:GetParameter"], *parameters)
+        if secrets := [arn for arn in allowed if ":secretsmanager:" in arn]:
+            yield _allow(["secretsmanager:GetSecretValue"], *secrets)
+
+    def _parameter(self, path: str) -> str:
+        return cdk.Stack.of(self._storage).format_arn(
+            service="ssm", resource="parameter", resource_name=f"overnight/{self._settings.name}/{path}"
+        )
+
+
+def _allow(actions: Sequence[str], *resources: str) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources))
