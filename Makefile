@@ -5,6 +5,9 @@
 .NOTPARALLEL:
 .PHONY: help demo serve test test-slow check bench format lock clean venv-uv venv-demo venv-dev
 
+# Without bytecode every process would compile lfx anew, which takes longer than a test.
+unexport PYTHONDONTWRITEBYTECODE
+
 RUN := .venv/bin/python -m
 ARGS :=
 

@@ -164,11 +164,13 @@ def test_tls_is_spoken_to_the_name_not_to_the_address():
     context.sni_callback = lambda _, name, __: asked.append(name)
 
     def shake_hands(listener):
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            context.wrap_socket(connection, server_side=True)
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                context.wrap_socket(connection, server_side=True)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
         thread = threading.Thread(target=shake_hands, args=(listener,))
         thread.start()
         with (

@@ -1,7 +1,6 @@
 """A client of the HTTP API, the same on every engine: what the command line talks through."""
 
 import re
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -64,12 +63,14 @@ class ApiError(OvernightError):
         message = body.get("detail") or body.get("title") or _status_line(response.status_code)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             message = f"{message}; the token is read from OVERNIGHT_API_TOKEN"
-        errors = body.get("errors") or []
+        errors = [each for each in body.get("errors") or [] if isinstance(each, dict)]
         return cls(
             response.status_code,
             str(message),
             code=body.get("code"),
-            problems=[Problem(str(e.get("field", "")), str(e.get("message", ""))) for e in errors if isinstance(e, dict)],
+            problems=[
+                Problem(str(e.get("field", "")), str(e.get("message", ""))) for e in errors if isinstance(e, dict)
+            ],
             retry_after_seconds=_seconds(response.headers.get("Retry-After")),
         )
 
@@ -185,9 +186,7 @@ class Client(AbstractContextManager["Client"]):
         """What it does now: running, waiting, next ticks."""
         return self._view("GET", _agent(ref, "status"))
 
-    def backfill(
-        self, ref: str, *, since: str, until: str, trigger: str | None = None, dry_run: bool = False
-    ) -> View:
+    def backfill(self, ref: str, *, since: str, until: str, trigger: str | None = None, dry_run: bool = False) -> View:
         """Run the ticks of [since, until) (RFC 3339) that have not run; with `dry_run` only say which."""
         body = {"since": since, "until": until} | ({"trigger": trigger} if trigger else {})
         return self._view("POST", _agent(ref, "backfill"), params={"dry_run": dry_run or None}, json=body)

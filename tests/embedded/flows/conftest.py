@@ -22,8 +22,6 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def _lfx():
     preload()
-    gc.collect()
-    gc.freeze()  # so that collecting after every test takes no time
     yield
     gc.unfreeze()
 

@@ -128,6 +128,24 @@ def test_a_run_changes_nothing_of_the_flow_it_was_given(openai):
     assert [m["role"] for m in openai.requests[-1].body["messages"]] == ["user"]
 
 
+def test_a_file_is_read_by_its_absolute_path(tmp_path):
+    (tmp_path / "orders.txt").write_text("42 orders")
+    reader, out = canvas.node("File"), canvas.node("ChatOutput")
+    document = canvas.flow([reader, out], [canvas.edge(reader, "message", out, "input_value")])
+    assert ran(document, None, tweaks={"File-a1": {"path": str(tmp_path / "orders.txt")}}).text == "42 orders"
+
+
+def test_lfx_prints_nothing_of_its_own(capfd):
+    ran(canvas.echo())
+    failure(canvas.with_custom(canvas.body("raise RuntimeError('boom')")))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_component_prints_is_printed(capfd):
+    ran(canvas.with_custom(canvas.body("print('one line')", "return self.input_value")))
+    assert capfd.readouterr().out == "one line\n"
+
+
 def test_the_session_reaches_the_flow():
     assert (
         ran(canvas.with_custom(canvas.body("return Message(text=self.graph.session_id)")), session_id="s7").text == "s7"

@@ -1,18 +1,21 @@
 """A real server on a free port, and a client that speaks to it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from tests.embedded.http.engine import Engine
 
 from overnight.embedded.http import HttpServer
-from tests.embedded.http.engine import Engine
+
+Agent = dict[str, object]
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = Engine()
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(tmp_path)
     yield engine
     engine.close()
 
@@ -36,3 +39,17 @@ def server(engine: Engine, registry: CollectorRegistry) -> Iterator[HttpServer]:
 def client(server: HttpServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def create(client: httpx.Client) -> Callable[..., Agent]:
+    """Creates an agent, active unless it is said otherwise; its view."""
+
+    def create(name: str = "report", **document: object) -> Agent:
+        flow = {"python": "reports.daily:run"}
+        said = {"name": name, "flow": flow, "enabled": True, **document}
+        answer = client.post("/api/v1/background_agents", json=said)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    return create

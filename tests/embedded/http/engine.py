@@ -1,66 +1,19 @@
-"""An engine without its loops, for what only the API is asked: the SQL store in memory, and doubles for the rest."""
+"""An engine without its loops, whose clock stands still: real stores, and a flow that does as its input says."""
 
-import hashlib
 import threading
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 from overnight.core.due import look_at
 from overnight.core.run import run
+from overnight.embedded.blobs import FolderBlobStore
+from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
-from overnight.errors import NotFound
 from overnight.executions import AttemptOutcome, Event, Failure
 from overnight.ports import Ports, RunReport, RunRequest
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-class Blobs:
-    """Bytes by digest, in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def put(self, content: bytes) -> str:
-        """Keep it."""
-        digest = hashlib.sha256(content).hexdigest()
-        self.kept[digest] = content
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        """The bytes."""
-        if digest not in self.kept:
-            raise NotFound(f"there is no blob {digest}")
-        return self.kept[digest]
-
-
-class Secrets:
-    """Secrets by name, in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    def resolve(self, reference: str) -> str:
-        """The value behind `secret:name`."""
-        return self.kept[reference.removeprefix("secret:")]
-
-    def set(self, name: str, value: str) -> None:
-        """Keep it."""
-        self.kept[name] = value
-
-    def names(self) -> Sequence[str]:
-        """The names, in the order in which they came."""
-        return list(self.kept)
-
-    def delete(self, name: str) -> None:
-        """Forget it."""
-        if self.kept.pop(name, None) is None:
-            raise NotFound(f"there is no secret {name!r}")
-
-    def derive(self, purpose: str) -> bytes:
-        """A key."""
-        return hashlib.sha256(purpose.encode()).digest()
 
 
 class Runner:
@@ -96,7 +49,8 @@ class Courier:
 class Engine:
     """The ports of an engine whose clock stands still, until it is told to move on."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path) -> None:
+        self.data = data
         self.time = NOON
         self.lock = threading.Lock()
         self.ids = count(1)
@@ -108,8 +62,8 @@ class Engine:
             clock=SqlAlarmClock(self.database),
             queue=self.queue,
             runner=Runner(),
-            secrets=Secrets(),
-            blobs=Blobs(),
+            secrets=FileSecretStore(data, {}),
+            blobs=FolderBlobStore(data / "blobs"),
             bus=Bus(),
             courier=Courier(),
             observe=lambda happened, /, **facts: None,

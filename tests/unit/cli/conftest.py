@@ -2,7 +2,6 @@
 
 import json
 import threading
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,18 +72,17 @@ class Ran:
 
 
 @pytest.fixture
-def overnight(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
+def overnight(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `overnight` with these arguments."""
     for name in ("OVERNIGHT_API_TOKEN", "OVERNIGHT_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OVERNIGHT_DEBUG", "1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
 
     def run(*arguments: str) -> Ran:
-        capsys.readouterr()
+        capfd.readouterr()
         code = main(arguments)
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return Ran(code, said.out, said.err)
 
     return run
@@ -126,3 +124,59 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield stub
         server.shutdown()
+
+
+ID = "3f2a9c41b07d5566778899aabbccddee"
+
+
+class Wire:
+    """What the API answers, as wire samples."""
+
+    ID = ID
+    OTHER = "3f2a9c41ffffffff778899aabbccddee"
+    problem = staticmethod(problem)
+
+    @staticmethod
+    def agent(name: str = "hello", **more: Any) -> dict[str, Any]:
+        return {
+            "id": "a" * 32, "name": name, "description": "Says hello", "flow": {"langflow": "b" * 64, "name": "Hello"},
+            "triggers": [{"name": "schedule", "cron": "0 8 * * *", "timezone": "UTC"}],
+            "input": {"input_value": "hi"}, "variables": {"KEY": "secret:key"}, "retries": {"attempts": 3},
+            "concurrency": {"max_parallel": 1}, "timeout_seconds": 600.0, "start_deadline_seconds": None,
+            "pause_after_failures": None, "notify": None, "retention_days": 30, "version": 4, "status": "ACTIVE",
+            "note": None, "changed_at": "2026-11-20T08:00:00Z", "created_at": "2026-11-20T08:00:00Z",
+            "updated_at": "2026-11-20T08:00:00Z", "declared": False, "last_run_at": "2026-11-20T08:00:00Z",
+            "next_run_at": "2099-11-21T08:00:00Z", "running": 1, "waiting": 0,
+        } | more  # fmt: skip
+
+    @staticmethod
+    def attempt(number: int, outcome: str, failure: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {
+            "number": number, "outcome": outcome, "started_at": "2026-11-20T08:00:00Z",
+            "finished_at": "2026-11-20T08:00:01.5Z", "duration_seconds": 1.5, "worker": "w", "failure": failure,
+            "usage": None,
+        }  # fmt: skip
+
+    FAILURE = {"type": "ConnectionError", "message": "the line is busy", "retryable": True, "traceback": "Traceback: …"}
+
+    @staticmethod
+    def execution(**more: Any) -> dict[str, Any]:
+        return {
+            "id": ID, "agent_id": "a" * 32, "agent": "hello", "status": "succeeded", "reason": None, "into": None,
+            "kind": "schedule", "trigger": "schedule", "dedupe_key": "tick:schedule:2026-11-20T08:00:00+00:00",
+            "nominal": "2026-11-20T08:00:00Z", "until": None, "count": 1, "previous": None, "missed_ticks": [],
+            "payload": None, "input": None, "agent_version": 4, "created_at": "2026-11-20T08:00:00Z",
+            "started_at": "2026-11-20T08:00:00.01Z", "finished_at": "2026-11-20T08:00:01.51Z", "due": None,
+            "expires_at": None, "attempt": 2, "tries": 2, "redrives": 0,
+            "output": {"text": "Good morning", "outputs": {}}, "failure": None, "usage": None,
+            "lateness_seconds": 0.01, "replay_of": None, "test": False, "depth": 0,
+        } | more  # fmt: skip
+
+    @staticmethod
+    def page(*items: Any, cursor: str | None = None) -> dict[str, Any]:
+        return {"items": list(items), "cursor": cursor}
+
+
+@pytest.fixture
+def wire() -> type[Wire]:
+    return Wire

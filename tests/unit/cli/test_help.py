@@ -13,7 +13,18 @@ from overnight.cli.reference import Described, commands
 
 COMMANDS = list(commands())
 IDS = [command.path for command in COMMANDS]
-HEAVY = ("httpx", "lfx", "sqlalchemy", "boto3", "uvicorn", "pydantic", "rich", "yaml", "aws_lambda_powertools", "pebble")
+HEAVY = (
+    "httpx",
+    "lfx",
+    "sqlalchemy",
+    "boto3",
+    "uvicorn",
+    "pydantic",
+    "rich",
+    "yaml",
+    "aws_lambda_powertools",
+    "pebble",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=IDS)
@@ -39,7 +50,9 @@ def test_its_examples_are_commands_that_there_are(command: Described) -> None:
     tree = typer.main.get_command(app)
     for example in command.examples:
         for part in example.split("&&"):
-            words = shlex.split(part.split("<")[0].split(" > ")[0].split("|")[-1 if "| overnight" in part else 0], comments=True)
+            words = shlex.split(
+                part.split("<")[0].split(" > ")[0].split("|")[-1 if "| overnight" in part else 0], comments=True
+            )
             if words[0] != "overnight":
                 continue
             context, rest = tree.make_context("overnight", words[1:], resilient_parsing=True), words[1:]

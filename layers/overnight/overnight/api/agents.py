@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from aws_lambda_powertools.event_handler.router import Router
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.agent_views import AgentList, AgentView, Plan
 from overnight.api.answers import agent_answer, documented, empty, json_answer
 from overnight.api.documents import accept, merge
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of
+from overnight.api.routing import new_router
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
 from overnight.errors import AgentNotFound, EditConflict, Invalid
@@ -22,7 +22,7 @@ AGENTS = "/api/v1/background_agents"
 EDITS = 5
 """How often a merge is repeated when somebody else's edit came in between."""
 
-router = Router()
+router = new_router()
 
 ETAG = {"ETag": "The agent's version, for If-Match."}
 EXAMPLES = {

@@ -41,7 +41,7 @@ def agent_answer(
 
 def empty() -> Response[str]:
     """Done; there is nothing to say."""
-    return Response(status_code=204)
+    return Response(status_code=204, body="")
 
 
 def documented(

@@ -27,7 +27,6 @@ from overnight.api import (
 )
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
-from overnight.errors import OvernightError
 from overnight.ports import Ports
 
 __all__ = ["mount"]
@@ -51,10 +50,10 @@ ROUTERS = (
 def mount(resolver: R, ports: Ports) -> R:
     """Serve the API of the engine behind these ports on a resolver that was made with `enable_validation=True`."""
     # Powertools reads bodies in its own way, which takes forms, and answers what is no JSON with 422.
-    resolver._request_validation_middleware = JsonBodies()  # noqa: SLF001
+    resolver._request_validation_middleware = JsonBodies()  # type: ignore[no-untyped-call]  # noqa: SLF001
 
     def with_ports(app: EventHandlerInstance, next_middleware: NextMiddleware) -> Response[str]:
-        app.append_context(ports=ports)
+        app.context["ports"] = ports
         return next_middleware(app)
 
     resolver.use(middlewares=[with_ports])
@@ -71,24 +70,28 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
     def refuse(error: Exception) -> Response[str]:
         return problems.answer(error, _request_id(resolver))
 
-    @resolver.exception_handler(RequestValidationError)
     def refuse_invalid(error: RequestValidationError) -> Response[str]:
+        if any(found["loc"][0] == "response" for found in error.errors()):
+            return refuse(TypeError(f"the answer is not what the route says: {error.errors()}"))
         return refuse(problems.invalid([{**found, "loc": _field(found["loc"])} for found in error.errors()]))
 
-    @resolver.not_found
     def refuse_unknown(_: NotFoundError) -> Response[str]:
         method, path = resolver.current_event.http_method.upper(), resolver.current_event.path
         if allowed := methods(resolver, path):
             return refuse(MethodNotAllowed(method, path, allowed))
         return refuse(RouteNotFound(path))
 
-    resolver.exception_handler([OvernightError, Exception])(refuse)
+    resolver.exception_handler(NotFoundError)(refuse_unknown)
+    resolver.exception_handler(RequestValidationError)(refuse_invalid)
+    resolver.exception_handler(Exception)(refuse)
 
 
 def methods(resolver: ApiGatewayResolver, path: str) -> list[str]:
-    """The methods that the path takes; none if there is no such path."""
-    routes = [*resolver._static_routes, *resolver._dynamic_routes]  # noqa: SLF001 - Powertools tells nobody else
-    return sorted({route.method for route in routes if route.rule.match(path)})
+    """The methods that the path takes; none if there is no such path. A path without parameters goes before."""
+    for routes in (resolver._static_routes, resolver._dynamic_routes):  # noqa: SLF001 - Powertools tells nobody else
+        if found := sorted({route.method for route in routes if route.rule.match(path)}):
+            return found
+    return []
 
 
 def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -98,4 +101,4 @@ def _field(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 def _request_id(resolver: ApiGatewayResolver) -> str:
     """The id that API Gateway, or the embedded server, gave the request."""
-    return str(resolver.current_event.get("requestContext", {}).get("requestId", ""))
+    return str((resolver.current_event.get("requestContext") or {}).get("requestId", ""))

@@ -87,6 +87,8 @@ def _spell(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _path(loc: tuple[int | str, ...], labels: list[str]) -> tuple[int | str, ...]:
     """Where the sender wrote it: without the union's tag behind a trigger's number, and by the short form's name."""
     match loc:
+        case ():
+            return ("triggers",)  # the one thing that is checked of a document as a whole: that their names differ
         case ("triggers", int(number), *rest):
             inside = tuple(rest[1:])
             return (labels[number], *inside) if number < len(labels) else ("triggers", number - len(labels), *inside)

@@ -4,22 +4,21 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from overnight.api.answers import Documented, documented, json_answer
 from overnight.api.parameters import Needs
+from overnight.api.routing import new_router
 from overnight.core import events
+from overnight.ports import Ports
 
 __all__ = ["router"]
 
-router = Router()
+router = new_router()
 
 EventId = Annotated[
     str | None,
-    Field(
-        default=None, min_length=1, max_length=256, description="The same id is the same event; made up where it lacks."
-    ),
+    Field(min_length=1, max_length=256, description="The same id is the same event; made up where it lacks."),
 ]
 
 
@@ -28,7 +27,7 @@ class NamedEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"data": {"size": 7}}})
 
-    id: EventId
+    id: EventId = None
     data: JsonValue = None
 
 
@@ -84,7 +83,7 @@ def send_named_event(
     return _send(ports, name, event or NamedEvent())
 
 
-def _send(ports: Needs, name: str, event: NamedEvent) -> Response[str]:
+def _send(ports: Ports, name: str, event: NamedEvent) -> Response[str]:
     sent = events.send(ports, name, event.data, event_id=event.id)
     view = SentView(event_id=sent.event.id, execution_ids=list(sent.execution_ids), duplicate=sent.duplicate)
     return json_answer(view, 200 if sent.duplicate else 202)

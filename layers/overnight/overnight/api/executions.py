@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.api.agents import AGENTS
@@ -18,17 +17,19 @@ from overnight.api.execution_views import (
     LogLines,
     Redriven,
 )
-from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until, When
+from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until
+from overnight.api.routing import new_router
 from overnight.core import retry, run
 from overnight.errors import ExecutionNotFound, NotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
 from overnight.ports import BlobStore, ExecutionFilter, Ports
+from overnight.schedules import Instant as When
 
 __all__ = ["EXECUTIONS", "list_agent_executions", "router"]
 
 EXECUTIONS = "/api/v1/executions"
 
-router = Router()
+router = new_router()
 
 Statuses = Annotated[list[Status] | None, Query(alias="status", description="Only those; may be given repeatedly.")]
 Kinds = Annotated[list[FiringKind] | None, Query(alias="kind", description="Only those; may be given repeatedly.")]
@@ -47,7 +48,11 @@ class RedriveRequest(BaseModel):
     status: Literal["failed"] = "failed"
     since: When | None = Field(default=None, description="Created from this moment on, inclusive.")
     until: When | None = Field(default=None, description="Created up to this moment, exclusive.")
-    latest: bool = Field(default=False, description="By the agents' present definitions instead of the pinned ones.")
+    latest: bool = Field(
+        default=False,
+        strict=True,
+        description="By the agents' present definitions instead of the pinned ones.",
+    )
 
 
 @router.get(

@@ -4,23 +4,24 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from overnight.agents import Input
 from overnight.api.agents import AGENTS
 from overnight.api.answers import documented, json_answer
 from overnight.api.execution_views import ExecutionView
-from overnight.api.parameters import AgentRef, DryRun, IdempotencyKey, Needs, When
+from overnight.api.parameters import AgentRef, DryRun, IdempotencyKey, Needs
 from overnight.api.problems import describe
+from overnight.api.routing import new_router
 from overnight.core import backfill as backfills
 from overnight.core import fire
 from overnight.errors import Invalid
+from overnight.schedules import Instant as When
 from overnight.words import Instant
 
 __all__ = ["router"]
 
-router = Router()
+router = new_router()
 
 
 class TriggerRequest(BaseModel):
@@ -35,7 +36,7 @@ class TriggerRequest(BaseModel):
         default=None, description="Fields of the agent's `input` that this run is given instead."
     )
     payload: JsonValue = Field(default=None, description="The firing's payload.")
-    test: bool = Field(default=False, description="Marks the firing as a test for the flow.")
+    test: bool = Field(default=False, strict=True, description="Marks the firing as a test for the flow.")
 
     def given(self) -> dict[str, JsonValue] | None:
         """The input, checked as far as the agent document knows its fields. Raises Invalid."""

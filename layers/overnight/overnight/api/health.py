@@ -6,18 +6,18 @@ from importlib.metadata import version
 from typing import Literal
 
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs
+from overnight.api.routing import new_router
 from overnight.api.schemas import schema
 
 __all__ = ["HEALTH", "router"]
 
 HEALTH = "/health"
 
-router = Router()
+router = new_router()
 
 
 class Health(BaseModel):

@@ -4,18 +4,18 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.api.agent_views import AgentStatusView, AgentView
 from overnight.api.agents import AGENTS
 from overnight.api.answers import Documented, agent_answer, documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
+from overnight.api.routing import new_router
 from overnight.core import lifecycle
 
 __all__ = ["pause_agent", "resume_agent", "router"]
 
-router = Router()
+router = new_router()
 
 
 class PauseRequest(BaseModel):

@@ -1,6 +1,7 @@
 """The OpenAPI document: what Powertools knows of the routes, and every refusal that any route may answer besides."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -41,12 +42,14 @@ ANY = {
     500: ("Failed", "An error of the server: its log has it under the id in `instance`."),
     503: ("Unavailable", "A part that is needed does not answer: try again after Retry-After."),
 }
+WITH_PATH = {404: ("NotFound", "There is nothing of that id or name.")}
 WITH_TOKEN = {401: ("Unauthorized", "The token is missing or wrong.")}
 WITH_BODY = {413: ("TooLarge", "The body is too large."), 415: ("UnsupportedMediaType", "The body is not JSON.")}
 HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
 }
+METHODS = ("get", "post", "put", "patch", "delete")
 OF_POWERTOOLS = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
 
 
@@ -64,27 +67,38 @@ def document(resolver: ApiGatewayResolver, *, token: bool) -> dict[str, Any]:
         said["components"]["schemas"].pop(name, None)
     said["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     said["components"]["responses"] = {
-        name: _refusal(status, text) for status, (name, text) in sorted((ANY | WITH_TOKEN | WITH_BODY).items())
+        name: _refusal(status, text)
+        for status, (name, text) in sorted((ANY | WITH_PATH | WITH_TOKEN | WITH_BODY).items())
     }
     if token:
         said["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         said["security"] = [{"bearer": []}]
-    said["paths"] = {path: dict(sorted(said["paths"][path].items())) for path in sorted(said["paths"])}
+    said["paths"] = {
+        path: {method: operations[method] for method in METHODS if method in operations}
+        for path, operations in sorted(said["paths"].items())
+    }
     for path, operations in said["paths"].items():
         for operation in operations.values():
-            _complete(operation, token=token and path != HEALTH)
+            _complete(
+                operation,
+                ANY
+                | (WITH_PATH if "{" in path else {})
+                | (WITH_TOKEN if token and path != HEALTH else {})
+                | (WITH_BODY if "requestBody" in operation else {}),
+            )
         if token and path == HEALTH:
             operations["get"]["security"] = []
     return said
 
 
-def _complete(operation: dict[str, Any], *, token: bool) -> None:
-    """What every route may answer, what those with a body may, and headers as they are usually written."""
-    refusals = ANY | (WITH_TOKEN if token else {}) | (WITH_BODY if "requestBody" in operation else {})
+def _complete(operation: dict[str, Any], refusals: Mapping[int, tuple[str, str]]) -> None:
+    """Add how the route may refuse, and write headers as usual."""
     responses = operation["responses"]
     for status, (name, _) in refusals.items():
         responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
     operation["responses"] = dict(sorted(responses.items()))
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        content["schema"] = _said_or_left_out(content["schema"])
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _said_or_left_out(parameter["schema"])
         if parameter["in"] == "header":
@@ -92,10 +106,12 @@ def _complete(operation: dict[str, Any], *, token: bool) -> None:
 
 
 def _said_or_left_out(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out, never null; what describes it stands beside its schema."""
+    """A parameter or a body is left out, never null; what describes it stands beside its schema."""
     kept = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if not kept:
+        return {key: value for key, value in schema.items() if key not in {"description", "title"}}
     rest = {key: value for key, value in schema.items() if key not in {"anyOf", "description", "title"}}
-    return {**kept[0], **rest} if len(kept) == 1 else {**schema, "anyOf": kept} if kept else rest
+    return {**kept[0], **rest} if len(kept) == 1 else {**rest, "anyOf": kept}
 
 
 def _refusal(status: int, text: str) -> dict[str, Any]:

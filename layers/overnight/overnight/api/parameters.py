@@ -1,17 +1,16 @@
 """What requests say beside their body: path, query and headers, each with its limits."""
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Depends, Request
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime
 
-from overnight.errors import Invalid
 from overnight.ports import Ports
+from overnight.schedules import Instant as When
 
 __all__ = [
+    "ETAG",
+    "KEY",
     "AgentRef",
     "Cursor",
     "DryRun",
@@ -22,23 +21,11 @@ __all__ = [
     "Needs",
     "Since",
     "Until",
-    "When",
     "version_of",
 ]
 
-_ETAG = re.compile(r'"(\d{1,12})"')
-_KEY = r"^[\x20-\x7e]{1,255}$"
-
-
-def _utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from error
-
-
-When = Annotated[AwareDatetime, AfterValidator(_utc)]
-"""A moment: RFC 3339 with an offset; UTC once read."""
+ETAG = r'^("[0-9]{1,12}"|\*)$'
+KEY = r"^[\x20-\x7e]{1,255}$"
 
 
 def _ports(request: Request) -> Ports:
@@ -60,22 +47,23 @@ Until = Annotated[When | None, Query(description="Up to this moment, exclusive: 
 DryRun = Annotated[bool, Query(description="Only say what would be done.")]
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", description="The ETag that was read: another version by now is answered 412."),
+    Header(
+        alias="If-Match",
+        pattern=ETAG,
+        description="The ETag that was read: another version by now is answered 412.",
+        openapi_examples={"read": {"value": '"3"'}},
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=_KEY,
+        pattern=KEY,
         description="1 to 255 printable ASCII characters: the same key never runs twice; kept as long as the record.",
     ),
 ]
 
 
 def version_of(if_match: str | None) -> int | None:
-    """The version that an If-Match header asks for; None where any will do. Raises Invalid."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    if (match := _ETAG.fullmatch(if_match.strip())) is None:
-        raise Invalid.field("If-Match", 'must be the ETag of an answer, such as "3", quotes included, or *')
-    return int(match[1])
+    """The version that an If-Match header asks for; None where any will do."""
+    return None if if_match is None or if_match == "*" else int(if_match.strip('"'))

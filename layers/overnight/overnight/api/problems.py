@@ -8,11 +8,15 @@ anything else                        500 with the request's id, and the error in
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from overnight.agents import Reference
+from overnight.api.parameters import ETAG, KEY
+from overnight.calendar.errors import CalendarError
+from overnight.calendar.fields import FIELDS
 from overnight.errors import (
     Conflict,
     EditConflict,
@@ -23,6 +27,7 @@ from overnight.errors import (
     Unavailable,
 )
 from overnight.errors import Problem as InvalidField
+from overnight.words import Name
 
 __all__ = [
     "MEDIA_TYPE",
@@ -219,16 +224,26 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Invalid:
 
 def describe(loc: Sequence[int | str], error: Mapping[str, Any]) -> InvalidField:
     """One finding of pydantic in our words; the calendar's own errors know their field and reason."""
-    cause = error.get("ctx", {}).get("error")
-    path, message = [*map(str, loc)], _MESSAGES.get(error["type"], error["msg"]).removeprefix("Value error, ")
-    if hasattr(cause, "field") and hasattr(cause, "reason"):
-        message = cause.reason
-        if path[-1:] != [cause.field]:
-            path.append(cause.field)
+    context = error.get("ctx", {})
+    cause = context.get("error")
+    message = _MESSAGES.get(error["type"]) or _PATTERNS.get(context.get("pattern")) or error["msg"]
+    path, message = [*map(str, loc)], message.removeprefix("Value error, ")
+    if isinstance(cause, CalendarError):
+        in_cron = cause.field in CRON_FIELDS
+        field, message = ("cron", str(cause)) if in_cron else (cause.field, cause.reason)
+        if path[-1:] != [field]:
+            path.append(field)
     return InvalidField(".".join(path), message)
 
 
+CRON_FIELDS = frozenset(field.name for field in FIELDS)
 _MESSAGES = {"missing": "is required", "extra_forbidden": "is not a field that is known here"}
+_PATTERNS = {
+    ETAG: 'must be the ETag of an answer, such as "3", quotes included, or *',
+    KEY: "must be 1 to 255 printable ASCII characters",
+    get_args(Name)[1].pattern: "must be 1 to 64 letters, digits, - and _, the first a letter or a digit",
+    get_args(Reference)[1].pattern: "must say where the value is kept: secret:name, env:NAME; values don't belong here",
+}
 
 
 def _status(error: Exception) -> HTTPStatus:

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Cursor, Limit, Needs
+from overnight.api.routing import new_router
 from overnight.calendar.dates import format_instant
 from overnight.errors import Invalid
 from overnight.ports import Page, Ports
@@ -24,7 +24,7 @@ __all__ = ["router"]
 
 AGENTS_AT_ONCE = 100
 
-router = Router()
+router = new_router()
 
 
 class ScheduleView(BaseModel):
@@ -126,8 +126,8 @@ def _place(cursor: str | None) -> tuple[str | None, int]:
     try:
         skip, _, agents_cursor = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         place = agents_cursor or None, int(skip)
-    except (ValueError, binascii.Error) as error:
-        raise Invalid.field("cursor", "is not the cursor of an answer") from error
+    except (ValueError, binascii.Error):
+        place = None, -1
     if place[1] < 0:
-        raise Invalid.field("cursor", "is not the cursor of an answer")
+        raise Invalid.field("cursor", "is none that was given out by this listing")
     return place

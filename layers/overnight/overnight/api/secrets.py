@@ -4,11 +4,11 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from overnight.api.answers import documented, empty, json_answer
 from overnight.api.parameters import Needs
+from overnight.api.routing import new_router
 from overnight.words import Name
 
 __all__ = ["router"]
@@ -17,7 +17,7 @@ SECRETS = "/api/v1/secrets"
 LONGEST_BYTES = 4_096
 """What a standard parameter of SSM holds; the same everywhere, so that an agent can move."""
 
-router = Router()
+router = new_router()
 
 
 def _short_enough(value: str) -> str:

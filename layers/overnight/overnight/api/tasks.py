@@ -1,19 +1,18 @@
 """The other spelling: a task is an agent, a run is an execution. The same handlers answer under `/api/background`."""
 
-from aws_lambda_powertools.event_handler.router import Router
-
 from overnight.api.agent_views import AgentList, AgentView
 from overnight.api.agents import create_agent, get_agent, list_agents
 from overnight.api.answers import documented
 from overnight.api.execution_views import ExecutionList
 from overnight.api.executions import list_agent_executions
 from overnight.api.lifecycle import pause_agent, resume_agent
+from overnight.api.routing import new_router
 
 __all__ = ["router"]
 
 TASKS = "/api/background/tasks"
 
-router = Router()
+router = new_router()
 
 router.get(
     TASKS,

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from aws_lambda_powertools.event_handler.router import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs, Since, Until
+from overnight.api.routing import new_router
 from overnight.core import verify as ledger
 from overnight.errors import Invalid
 from overnight.words import Instant
@@ -18,7 +18,7 @@ __all__ = ["router"]
 
 DAY = timedelta(days=1)
 
-router = Router()
+router = new_router()
 
 
 class FindingView(BaseModel):

@@ -1,7 +1,5 @@
 """Agents: list, create, edit, start, stop, pause, resume, trigger, delete."""
 
-import time
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +25,8 @@ Ref = Annotated[str, typer.Argument(metavar="NAME", help="The agent's name or id
 
 
 @app.command(
-    "list", epilog=examples("overnight agents list", "overnight agents list --status PAUSED", "overnight agents list --json")
+    "list",
+    epilog=examples("overnight agents list", "overnight agents list --status PAUSED", "overnight agents list --json"),
 )
 def list_(
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="ACTIVE, PAUSED, STOPPED or ERROR.")] = None,
@@ -80,11 +79,15 @@ def show(agent: Ref, json: Json = False, url: Url = URL) -> None:
 def create(
     agent: Annotated[str, typer.Argument(metavar="NAME", help="Its name: letters, digits, _ and -.")],
     flow: Annotated[str, typer.Option(metavar="FLOW", help="A Langflow flow's JSON file, or package.module:callable.")],
-    cron: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")] = None,
+    cron: Annotated[
+        str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")
+    ] = None,
     interval_text: Annotated[
         str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or minutes=30.")
     ] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="The cron expression's zone; UTC if not given.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="The cron expression's zone; UTC if not given.")
+    ] = None,
     input_value: Annotated[str | None, typer.Option("--input", metavar="TEXT", help="What each run is given.")] = None,
     variables: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=REF", help="A variable: NAME=secret:name or NAME=env:X.")
@@ -127,7 +130,8 @@ def create(
 def edit(
     agent: Ref,
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="FIELD=VALUE", help="A field and its new value, as JSON or plain text.")
+        list[str],
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field and its new value, as JSON or plain text."),
     ],
     if_version: Annotated[int | None, typer.Option(metavar="N", help="Only if it still has this version.")] = None,
     json: Json = False,
@@ -166,7 +170,9 @@ def stop(
     _print_stand(view, json=json)
 
 
-@app.command(epilog=examples("overnight agents pause hello", 'overnight agents pause hello --note "until the key is new"'))
+@app.command(
+    epilog=examples("overnight agents pause hello", 'overnight agents pause hello --note "until the key is new"')
+)
 def pause(
     agent: Ref,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it is shown with the status.")] = None,
@@ -265,7 +271,7 @@ def status(agent: Ref, json: Json = False, url: Url = URL) -> None:
             ("next run", moment(view.get("next_run_at"), at)),
             ("running", "\n".join(running)),
             ("waiting", "\n".join(map(short, view["waiting"]))),
-            ("failures", view.get("failures") and f"{view['failures']} in a row"),
+            ("failures", f"{view['failures']} in a row" if view.get("failures") else None),
         ]
     )
     if view["schedules"]:
@@ -295,9 +301,9 @@ def backfill(
 ) -> None:
     """Run the ticks of a time that never ran; the plan is shown first."""
     at = now()
-    span = {"since": instant(since, "--since", at) or "", "until": instant(until, "--until", at) or ""}
+    first, last = instant(since, "--since", at) or "", instant(until, "--until", at) or ""
     with connect(url) as client:
-        plan = client.backfill(agent, **span, trigger=trigger, dry_run=True)
+        plan = client.backfill(agent, since=first, until=last, trigger=trigger, dry_run=True)
         if not json:
             _print_plan(plan)
         if dry_run or not plan["count"]:
@@ -308,7 +314,7 @@ def backfill(
             if not interactive():
                 raise Misuse(f"this runs {plural(plan['count'], 'tick')}; say --yes, or --dry-run")
             typer.confirm(f"Run {plural(plan['count'], 'tick')}?", abort=True)
-        done = client.backfill(agent, **span, trigger=trigger)
+        done = client.backfill(agent, since=first, until=last, trigger=trigger)
     if json:
         print_json(done)
     else:
@@ -354,11 +360,11 @@ def _print_agent(view: "View") -> None:
             ("next run", moment(view.get("next_run_at"), at)),
             ("last run", moment(view.get("last_run_at"), at)),
             ("now", _busy(view)),
-            *((f"trigger {trigger['name']}", _without(trigger, "name")) for trigger in view.get("triggers") or []),
-            *((name.removesuffix("_seconds"), view.get(name)) for name in ("input", "variables", "retries", "concurrency")),
+            *((f"trigger {trigger['name']}", _said(trigger, but="name")) for trigger in view.get("triggers") or []),
+            *((name, _said(view.get(name) or {})) for name in ("input", "variables", "retries", "concurrency")),
             ("timeout", view.get("timeout_seconds") and f"{view['timeout_seconds']:g} s"),
             ("start deadline", view.get("start_deadline_seconds") and f"{view['start_deadline_seconds']:g} s"),
-            ("notify", view.get("notify")),
+            ("notify", _said(view.get("notify") or {})),
             ("retention", view.get("retention_days") and f"{view['retention_days']} days"),
             ("created", moment(view.get("created_at"), at)),
             ("updated", moment(view.get("updated_at"), at)),
@@ -374,10 +380,17 @@ def _flow_text(flow: "View") -> str:
     return f"{flow.get('name') or 'Langflow'} ({str(flow.get('langflow'))[:12]})"
 
 
-def _without(view: "View", field: str) -> str:
-    import json  # noqa: PLC0415 - `json` is what the option is called above
+def _said(view: "View", *, but: str = "") -> str:
+    """`cron 0 8 * * *, timezone UTC`: what is said, without what is empty, zero or false."""
+    return ", ".join(f"{name} {_plain(value)}" for name, value in view.items() if name != but and value)
 
-    return json.dumps({name: value for name, value in view.items() if name != field and value not in (None, [], {})})
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return _said(value)
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _busy(agent: "View") -> str:

@@ -29,9 +29,9 @@ app = noun()
     )
 )
 def apply(
-    file: Annotated[
-        Path, typer.Option("--file", "-f", metavar="FILE", help="The file; `-` is standard input.")
-    ] = Path("agents.yaml"),
+    file: Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="The file; `-` is standard input.")] = Path(
+        "agents.yaml"
+    ),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete every agent that is not in the file; asks before, unless --yes.")

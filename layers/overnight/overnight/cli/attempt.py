@@ -2,18 +2,22 @@
 
 import contextlib
 import multiprocessing
+import signal
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from concurrent.futures import TimeoutError as FutureTimeout
-
-from pebble import ProcessExpired, concurrent
-
-from overnight.flows.call import Allowed, Call, FlowFailure, Result
 from overnight.flows.attempt import run
+from overnight.flows.call import Allowed, Call, FlowFailure, Result
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = ["attempt"]
 
 _SPAWNED = multiprocessing.get_context("spawn")
+_LAST_WORDS_SECONDS = 5.0
+"""What the process gets to end by itself, once the flow has."""
 
 
 def attempt(call: Call, allowed: Allowed, timeout_seconds: float) -> Result:
@@ -22,20 +26,42 @@ def attempt(call: Call, allowed: Allowed, timeout_seconds: float) -> Result:
     Raises:
         FlowFailure: it failed, took too long, or its process died.
     """
-    bounded = concurrent.process(timeout=timeout_seconds, context=_SPAWNED)(_run)
-    future = bounded(call, allowed)
+    reader, writer = _SPAWNED.Pipe(duplex=False)
+    process = _SPAWNED.Process(target=_run, args=(call, allowed, writer))
+    with _deaf_to_interrupts():
+        process.start()
+    writer.close()
     try:
-        result: Result = future.result()
-    except FutureTimeout as error:
-        raise FlowFailure("TimedOut", f"It took longer than {timeout_seconds:g} s.", retryable=True) from error
-    except ProcessExpired as error:
-        raise FlowFailure("WorkerDied", f"Its process ended with code {error.exitcode}.", retryable=True) from error
-    except BaseException:
-        future.cancel()
-        raise
-    return result
+        if not reader.poll(timeout_seconds):
+            raise FlowFailure("TimedOut", f"It took longer than {timeout_seconds:g} s.", retryable=True)
+        outcome: Result | FlowFailure = reader.recv()
+        process.join(_LAST_WORDS_SECONDS)
+    except EOFError:
+        process.join()
+        raise FlowFailure("WorkerDied", f"Its process ended with code {process.exitcode}.", retryable=True) from None
+    finally:
+        process.kill()
+        process.join()
+        reader.close()
+    if isinstance(outcome, FlowFailure):
+        raise outcome
+    return outcome
 
 
-def _run(call: Call, allowed: Allowed) -> Result:
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started meanwhile ignores Ctrl-C, from its first moment on: it is this process that ends it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run(call: Call, allowed: Allowed, answer: "Connection[Result | FlowFailure, None]") -> None:
     with contextlib.redirect_stdout(sys.stderr):
-        return run(call, allowed)
+        try:
+            outcome: Result | FlowFailure = run(call, allowed)
+        except FlowFailure as failure:
+            outcome = failure
+    answer.send(outcome)

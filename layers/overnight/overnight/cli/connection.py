@@ -2,7 +2,6 @@
 """The engine that a command talks to."""
 
 import os
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

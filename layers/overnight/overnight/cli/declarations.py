@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +91,7 @@ def _declaration(document: Any, position: int, folder: Path) -> Declaration | li
     if not isinstance(document, dict):
         return [Problem("", "must be an agent, with `name` and `flow`")]
     problems: list[Problem] = []
-    sent = {"enabled": True} | document
+    sent: dict[str, Any] = {"enabled": True, **document}
     if isinstance(sent.get("flow"), str):
         try:
             sent["flow"] = flow_document(sent["flow"], folder)
@@ -114,10 +113,10 @@ def _name_of(document: Any) -> str | None:
 def _doubles(path: Path, lines: yaml_file.Lines, agents: list[Declaration]) -> Iterator[str]:
     first: dict[str, Declaration] = {}
     for declared in agents:
-        if other := first.setdefault(declared.name, declared):
-            if other is not declared:
-                problem = Problem("name", f"agents.{other.position} is called so, too")
-                yield from _told(path, lines, declared.position, declared.name, [problem])
+        other = first.setdefault(declared.name, declared)
+        if other is not declared:
+            problem = Problem("name", f"agents.{other.position} is called so, too")
+            yield from _told(path, lines, declared.position, declared.name, [problem])
 
 
 def _told(

@@ -2,13 +2,12 @@
 
 import re
 import time
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from overnight.cli.failure import Failure
-from overnight.cli.terminal import interactive, now, print_sheet, print_table, say, status_text
+from overnight.cli.terminal import console, interactive, now, print_sheet, print_table, say, status_text
 from overnight.cli.times import duration, moment
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ POLL_SECONDS = 0.5
 """Between two looks at what is watched."""
 
 _ID_LENGTH = 32
-_SHORT = 12
+_SHORT = 10
 """Hex digits of an id in a table: enough to tell millions apart, and every command takes them."""
 _SHORTEST = 4
 _SEARCHED_PAGES = 10
@@ -116,7 +115,8 @@ def change_as_text(view: "View") -> None:
     failure = view.get("failure") if view["status"] != "succeeded" else None
     told = "  ".join(filter(None, [attempt, _failure_text(failure) if failure else ""]))
     clock = now().astimezone().strftime("%H:%M:%S")
-    say(f"{clock}  {short(view['id'])}  {view['agent']:<20}  {status:<18}  {told}".rstrip(), at_once=True)
+    line = f"{clock}  {short(view['id'])}  {view['agent']:<16}  {status:<11}  {told}".rstrip()
+    say(line[: console().width], at_once=True)
 
 
 def print_execution(view: "View") -> None:
@@ -130,7 +130,7 @@ def print_execution(view: "View") -> None:
             ("agent", f"{view['agent']} (version {view['agent_version']})"),
             ("status", status_text(view["status"], view.get("reason"))),
             ("into", view.get("into")),
-            ("trigger", " ".join(filter(None, [view["kind"], view.get("trigger")]))),
+            ("trigger", " ".join(dict.fromkeys(filter(None, [view["kind"], view.get("trigger")])))),
             ("nominal", moment(view.get("nominal"), at)),
             ("missed ticks", len(view.get("missed_ticks") or []) or None),
             ("created", moment(view["created_at"], at)),
@@ -161,7 +161,12 @@ def print_execution(view: "View") -> None:
             )
             for attempt in attempts
         ]
-        print_table(("ATTEMPT", "OUTCOME", "STARTED", "TOOK", "ERROR"), rows, keep=("OUTCOME",), empty="")
+        print_table(
+            ("ATTEMPT", "OUTCOME", "STARTED", "TOOK", "ERROR"),
+            rows,
+            keep=("ATTEMPT", "OUTCOME", "STARTED", "TOOK"),
+            empty="",
+        )
         trace = (attempts[-1].get("failure") or {}).get("traceback")
         if trace:
             say("\n" + trace.rstrip())

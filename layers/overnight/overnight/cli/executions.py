@@ -1,7 +1,6 @@
 """Executions: what ran, why, with which result; cancel it, run it again."""
 
 import time
-
 from typing import Annotated
 
 import typer
@@ -42,10 +41,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id, or ho
 def list_(
     agent: Agent = None,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="pending, running, retrying, succeeded, failed, cancelled or skipped.")
+        str | None,
+        typer.Option(metavar="STATUS", help="pending, running, retrying, succeeded, failed, cancelled or skipped."),
     ] = None,
     trigger: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this trigger.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="schedule, webhook, event, manual or backfill.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="schedule, webhook, event, manual or backfill.")
+    ] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = 20,
@@ -68,12 +70,14 @@ def list_(
     if json:
         print_json(page)
         return
-    print_table(HEADINGS, map(row, page["items"]), keep=("ID", "STATUS"), empty="no executions")
+    print_table(
+        HEADINGS, map(row, page["items"]), keep=("ID", "STATUS", "TOOK"), spare=("TRIGGER",), empty="no executions"
+    )
     if page.get("cursor"):
         warn(f"older ones: --cursor {page['cursor']}")
 
 
-@app.command(epilog=examples("overnight executions show 3f2a9c41b07d", "overnight executions show 3f2a9c41b07d --json"))
+@app.command(epilog=examples("overnight executions show 3f2a9c41b0", "overnight executions show 3f2a9c41b0 --json"))
 def show(execution: Id, json: Json = False, url: Url = URL) -> None:
     """Show an execution: its firing, attempts, result or error."""
     with connect(url) as client:
@@ -84,9 +88,7 @@ def show(execution: Id, json: Json = False, url: Url = URL) -> None:
         print_execution(view)
 
 
-@app.command(
-    epilog=examples("overnight executions logs 3f2a9c41b07d", "overnight executions logs 3f2a9c41b07d --follow")
-)
+@app.command(epilog=examples("overnight executions logs 3f2a9c41b0", "overnight executions logs 3f2a9c41b0 --follow"))
 def logs(
     execution: Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")] = False,
@@ -120,7 +122,7 @@ def logs(
     epilog=examples(
         "overnight executions watch                # all that happens, until Ctrl-C",
         "overnight executions watch --agent hello",
-        "overnight executions watch 3f2a9c41b07d   # until it ends; exit 1 unless it succeeded",
+        "overnight executions watch 3f2a9c41b0   # until it ends; exit 1 unless it succeeded",
     )
 )
 def watch(
@@ -158,7 +160,7 @@ def watch(
             time.sleep(POLL_SECONDS)
 
 
-@app.command(epilog=examples("overnight executions cancel 3f2a9c41b07d"))
+@app.command(epilog=examples("overnight executions cancel 3f2a9c41b0"))
 def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
     """Cancel an execution.
 
@@ -174,7 +176,7 @@ def cancel(execution: Id, json: Json = False, url: Url = URL) -> None:
 
 @app.command(
     epilog=examples(
-        "overnight executions redrive 3f2a9c41b07d",
+        "overnight executions redrive 3f2a9c41b0",
         "overnight executions redrive --agent hello --since 1d   # all that failed",
     )
 )

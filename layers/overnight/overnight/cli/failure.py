@@ -26,7 +26,7 @@ class Misuse(Failure):
     exit_code = 2
 
 
-class Findings(Exception):  # noqa: N818 - a result that has been printed, not an error to print
+class Findings(Exception):
     """The command has done its work, and the answer is no: exit 1, quietly."""
 
 

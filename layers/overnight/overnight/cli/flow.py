@@ -1,7 +1,6 @@
 """A flow as users name it: a Langflow export's path, or `package.module:callable`."""
 
 import re
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

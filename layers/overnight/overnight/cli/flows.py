@@ -24,7 +24,9 @@ def flows() -> None:
     """Look into a flow's JSON."""
 
 
-@app.command(epilog=examples("overnight flows inspect flows/hello.json", "overnight flows inspect flows/hello.json --json"))
+@app.command(
+    epilog=examples("overnight flows inspect flows/hello.json", "overnight flows inspect flows/hello.json --json")
+)
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A flow's JSON, as Langflow exports it.")],
     json: Json = False,

@@ -2,7 +2,6 @@
 
 import os
 import sys
-
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -75,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 1
-    except SystemExit as exit:  # noqa: A001 - Typer's way out of a broken pipe
-        return exit.code if isinstance(exit.code, int) else 1
+    except SystemExit as exit_:  # Typer's way out of a broken pipe, and of shell completion
+        return exit_.code if isinstance(exit_.code, int) else 1
     return code
 
 
@@ -84,28 +83,32 @@ def _run(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, prog_name="overnight", standalone_mode=False)
-    except Findings:
-        return 1
-    except Failure as failure:
-        return _errors(failure.lines, failure.exit_code)
-    except OvernightError as error:
-        return _errors([str(error)], 1)
-    except typer.TyperException as error:
-        usage = getattr(getattr(error, "ctx", None), "command_path", "overnight")
-        return _errors([f"{error.format_message().rstrip('.')}; see `{usage} --help`"], error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except Findings:
+        return 1
     except BrokenPipeError:
         raise
     except Exception as error:
-        if os.environ.get("OVERNIGHT_DEBUG"):
+        if os.environ.get("OVERNIGHT_DEBUG") and not isinstance(error, OvernightError | typer.TyperException):
             raise
-        told = f"unexpected {type(error).__name__}: {error}; with OVERNIGHT_DEBUG=1 it says where"
-        return _errors([told], 1)
+        return _tell(error)
     return code if isinstance(code, int) else 0
 
 
-def _errors(lines: Sequence[str], code: int) -> int:
+def _tell(error: Exception) -> int:
+    """One line for each thing that is wrong, and the exit code."""
+    match error:
+        case Failure():
+            lines, code = error.lines, error.exit_code
+        case OvernightError():
+            lines, code = (str(error),), 1
+        case typer.TyperException():
+            usage = getattr(getattr(error, "ctx", None), "command_path", "overnight")
+            lines, code = (f"{error.format_message().rstrip('.')}; see `{usage} --help`",), error.exit_code
+        case _:
+            lines = (f"unexpected {type(error).__name__}: {error}; with OVERNIGHT_DEBUG=1 it says where",)
+            code = 1
     sys.stdout.flush()
     for line in lines:
         sys.stderr.write(f"error: {' '.join(line.split())}\n")
@@ -116,5 +119,3 @@ def _drop_output() -> None:
     """Let what is still buffered go nowhere, or the interpreter would complain about it at its end."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - a descriptor is what is wanted
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-

@@ -10,7 +10,12 @@ URL = "http://127.0.0.1:8321"
 
 Url: TypeAlias = Annotated[
     str,
-    typer.Option("--url", metavar="URL", envvar="OVERNIGHT_URL", help="Where the engine answers; its token is OVERNIGHT_API_TOKEN."),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="OVERNIGHT_URL",
+        help="Where the engine answers; its token is OVERNIGHT_API_TOKEN.",
+    ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]

@@ -19,6 +19,8 @@ STARTER = "starter"
 RENAMED = {"gitignore": ".gitignore"}
 """What would have an effect inside this repository is kept under another name."""
 
+OURS = frozenset({"__init__.py", "__pycache__"})
+
 
 @app.command(epilog=examples("overnight init", "overnight init nightly"))
 def init(
@@ -32,7 +34,7 @@ def init(
     """
     contents = {RENAMED.get(path.name, str(path)): content for path, content in _starter()}
     if taken := sorted(name for name in contents if (folder / name).exists()):
-        raise Failure(f"{folder}: {', '.join(taken)} exist{'s' if len(taken) == 1 else ''} already; nothing was written")
+        raise Failure(f"{folder} has {', '.join(taken)} already; nothing was written")
     for name, content in contents.items():
         path = folder / name
         try:
@@ -59,9 +61,10 @@ def _starter() -> list[tuple[Path, bytes]]:
     while folders:
         at, folder = folders.pop()
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.name in OURS:
+                continue
             if entry.is_dir():
-                if entry.name != "__pycache__":
-                    folders.append((at / entry.name, entry))
+                folders.append((at / entry.name, entry))
             else:
                 found.append((at / entry.name, entry.read_bytes()))
     return found

@@ -2,7 +2,6 @@
 
 import re
 import sys
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import cleandoc

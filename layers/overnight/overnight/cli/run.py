@@ -2,7 +2,6 @@
 
 import os
 import uuid
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ app = noun()
     epilog=examples(
         'overnight run flows/hello.json --input "Good morning"',
         "overnight run chat.json --input Hello --var OPENAI_API_KEY=env:OPENAI_API_KEY",
-        "overnight run chat.json --tweaks '{\"OpenAIModel-Ab1cD\": {\"temperature\": 0}}'",
+        'overnight run chat.json --tweaks \'{"OpenAIModel-Ab1cD": {"temperature": 0}}\'',
         'overnight run reports.daily:run --input "Report on Monday" --json',
     )
 )

@@ -1,7 +1,6 @@
 """Schedules: when agents run next, and what a schedule will do before anybody arms it."""
 
 import re
-
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ from overnight.cli.times import instant, moment, relative
 from overnight.cli.values import interval
 
 if TYPE_CHECKING:
+    from overnight.calendar.ticks import Calendar
     from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger
 
     Schedule = CronTrigger | IntervalTrigger | DateTrigger
@@ -60,7 +60,9 @@ def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: J
     )
 )
 def preview(
-    cron: Annotated[str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")] = None,
+    cron: Annotated[
+        str | None, typer.Option(metavar="EXPRESSION", help="Five cron fields, or @hourly … @yearly.")
+    ] = None,
     interval_text: Annotated[
         str | None, typer.Option("--interval", metavar="LENGTH", help="How often, such as hours=1 or days=1,hours=12.")
     ] = None,
@@ -110,7 +112,7 @@ def preview(
     # An interval without a start is anchored where it is first armed: as if that were now.
     calendar = schedule.calendar(anchor=first)
     if eventbridge:
-        _print_eventbridge(schedule, json=json)
+        _print_eventbridge(calendar, json=json)
         return
     ticks = runs(calendar, first, count)
     if json:
@@ -173,10 +175,14 @@ def _from_file(file: Path, agent: str | None, trigger: str | None) -> "Schedule"
     return schedules[trigger or next(iter(schedules))]
 
 
-def _print_eventbridge(schedule: "Schedule", *, json: bool) -> None:
+def _print_eventbridge(calendar: "Calendar", *, json: bool) -> None:
+    from overnight.calendar.errors import CalendarError  # noqa: PLC0415
     from overnight.calendar.eventbridge import expressions  # noqa: PLC0415
 
-    given = [{"expression": each.expression, "timezone": each.timezone} for each in expressions(schedule)]
+    try:
+        given = [{"expression": each.expression, "timezone": each.timezone} for each in expressions(calendar)]
+    except CalendarError as error:
+        raise Failure(str(error)) from error
     if json:
         print_json(given)
     else:

@@ -1,7 +1,6 @@
 """Secrets: the values that `secret:name` refers to."""
 
 import sys
-
 from typing import Annotated
 
 import typer
@@ -31,7 +30,10 @@ def set_(
     name: Name,
     value: Annotated[
         str | None,
-        typer.Option(metavar="VALUE", help="The value itself; other users of this machine may see it, so better let it be asked for."),
+        typer.Option(
+            metavar="VALUE",
+            help="The value; others on this machine may see it, so better let it be asked for.",
+        ),
     ] = None,
     url: Url = URL,
 ) -> None:

@@ -26,9 +26,12 @@ DATA = Path(".overnight")
 def serve(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of everything it keeps.")] = DATA,
     host: Annotated[
-        str, typer.Option("--host", help="Where to listen; other than loopback needs OVERNIGHT_API_TOKEN.")
+        str,
+        typer.Option("--host", metavar="HOST", help="Where to listen; other than loopback needs OVERNIGHT_API_TOKEN."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 is any that is free.")] = 8321,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="0 is any that is free.")
+    ] = 8321,
     project: Annotated[
         list[Path] | None,
         typer.Option("--project", metavar="DIR", help="Folder of Python agents; may be given again. [default: .]"),
@@ -38,10 +41,14 @@ def serve(
         typer.Option("--package", metavar="NAME", help="Installed package that agents may run; may be given again."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="Attempts at once. [default: 2 a core, at least 4]")
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, max=256, help="Attempts at once. [default: 2 a core, at least 4]"
+        ),
     ] = None,
     drain_seconds: Annotated[
-        float, typer.Option("--drain-seconds", min=0, help="What running attempts get when it is stopped.")
+        float,
+        typer.Option("--drain-seconds", metavar="SECONDS", min=0, help="What running attempts get when it is stopped."),
     ] = 30.0,
     database: Annotated[
         str | None, typer.Option("--database", metavar="URL", help="An SQLAlchemy URL. [default: SQLite in DIR]")
@@ -49,9 +56,11 @@ def serve(
     no_private: Annotated[
         bool, typer.Option("--no-private", help="Refuse Langflow servers and receivers with private addresses.")
     ] = False,
-    log_level: Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
 ) -> None:
-    """Keep agents working: schedules, events and the API, until it is stopped.
+    """Keep agents working, until it is stopped.
 
     SIGTERM or Ctrl-C drains: running attempts get --drain-seconds, the rest is put back and goes on at the next start.
     A second one hurries. The log is JSON lines on standard error.

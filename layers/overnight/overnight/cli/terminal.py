@@ -4,7 +4,6 @@
 import json
 import os
 import sys
-
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,12 @@ __all__ = [
 
 _PIPED_WIDTH = 10_000
 """Columns where there is no terminal: nothing is cut off."""
+
+_NARROW = 100
+"""A terminal with fewer columns shows less."""
+
+_GAP = 2
+_NARROWEST = 4
 
 _COLOURS = {
     "ACTIVE": "green",
@@ -103,34 +108,58 @@ def status_text(status: str, reason: str | None = None) -> "Text":
     return text.append(f" ({reason})") if reason else text
 
 
-def grid(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, keep: Sequence[str] = ()) -> "Table":
-    """A table whose cells are cut where the terminal is too narrow, but for the columns to keep."""
+def grid(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, keep: Sequence[str] = ()) -> "Table":
+    """A table that fits the terminal: what is too long for that is cut, but for the columns to keep."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True, overflow="ignore" if heading in keep else "ellipsis")
-        if heading in keep:
-            table.columns[-1].min_width = len(heading)
-    for row in rows:
-        cells = [cell if isinstance(cell, Text) else Text(_one_line(cell)) for cell in row]
-        table.add_row(*cells)
-        for column, cell in zip(table.columns, cells, strict=True):
-            if column.header in keep:
-                column.min_width = max(column.min_width or 0, cell.cell_len)
+    cells = [[cell if isinstance(cell, Text) else Text(_one_line(cell)) for cell in row] for row in rows]
+    wanted = [max(len(heading), *(row[n].cell_len for row in cells)) for n, heading in enumerate(headings)]
+    flexible = [n for n, heading in enumerate(headings) if heading not in keep]
+    available = console().width - _GAP * (len(headings) - 1)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for heading, fitted in zip(headings, _fitted(wanted, flexible, available), strict=True):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", width=fitted)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
+def _fitted(widths: Sequence[int], flexible: Sequence[int], available: int) -> list[int]:
+    """The widths of columns, the widest of the flexible ones narrowed until all fit."""
+    fitted = list(widths)
+    while flexible and sum(fitted) > available:
+        widest = max(flexible, key=lambda n: fitted[n])
+        if fitted[widest] <= _NARROWEST:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[Any]], *, keep: Sequence[str] = (), empty: str
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    keep: Sequence[str] = (),
+    spare: Sequence[str] = (),
+    empty: str,
 ) -> None:
-    """Print a table, or what to say where there is nothing to show."""
+    """Print a table, or what to say where there is nothing to show.
+
+    Args:
+        headings: of the columns.
+        rows: a cell for each column.
+        keep: columns that are never cut.
+        spare: columns that a narrow terminal does without.
+        empty: what to say where there are no rows.
+    """
     rows = list(rows)
     if not rows:
         say(empty)
         return
-    _print(grid(headings, rows, keep=keep))
+    width = console().width
+    shown = [n for n, heading in enumerate(headings) if heading not in spare or width >= _NARROW]
+    _print(grid([headings[n] for n in shown], [[row[n] for n in shown] for row in rows], keep=keep))
 
 
 def print_sheet(rows: Iterable[tuple[str, Any]]) -> None:

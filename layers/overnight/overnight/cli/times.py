@@ -1,7 +1,6 @@
 """Times as people read and write them: local, with how far away they are."""
 
 import re
-
 from datetime import UTC, date, datetime, timedelta
 
 from overnight.cli.failure import Misuse
@@ -31,7 +30,7 @@ def instant(text: str | None, option: str, now: datetime) -> str | None:
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             day = date.fromisoformat(text)
-            return rfc3339(datetime(day.year, day.month, day.day).astimezone())  # noqa: DTZ001 - local midnight
+            return rfc3339(datetime(day.year, day.month, day.day).astimezone())
         # fromisoformat takes more than RFC 3339; the T and the offset are what matters.
         parsed = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
@@ -42,7 +41,9 @@ def instant(text: str | None, option: str, now: datetime) -> str | None:
 
 
 def _unreadable(text: str, option: str) -> Misuse:
-    return Misuse(f"{option}: {text!r} is no time; write 2026-11-20T08:00:00Z, 2026-11-20, or how long ago: 90m, 2h, 7d")
+    return Misuse(
+        f"{option}: {text!r} is no time; write 2026-11-20T08:00:00Z, 2026-11-20, or how long ago: 90m, 2h, 7d"
+    )
 
 
 def rfc3339(moment: datetime) -> str:

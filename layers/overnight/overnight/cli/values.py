@@ -1,7 +1,6 @@
 """Values on the command line: JSON, `NAME=VALUE` pairs, files that hold JSON."""
 
 import json
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,5 @@
 """The ledger: whether every tick of every schedule has exactly one record."""
 
-
 from overnight.cli.connection import connect
 from overnight.cli.execution import short
 from overnight.cli.failure import Findings, plural
@@ -26,13 +25,12 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
     """
     at = now()
     with connect(url, timeout_seconds=_PATIENCE_SECONDS) as client:
-        report = client.verify(
-            agent=agent, since=instant(since, "--since", at), until=instant(until, "--until", at)
-        )
+        report = client.verify(agent=agent, since=instant(since, "--since", at), until=instant(until, "--until", at))
     if json:
         print_json(report)
     else:
-        looked = ", ".join(plural(report[f"{noun}s"], noun) for noun in ("agent", "tick", "execution"))
+        unfinished = plural(report["executions"], "unfinished execution")
+        looked = f"{plural(report['agents'], 'agent')}, {plural(report['ticks'], 'tick')}, {unfinished}"
         rows = [
             (
                 finding["kind"],
@@ -46,7 +44,7 @@ def verify(agent: Agent = None, since: Since = None, until: Until = None, json: 
         ]
         if rows:
             headings = ("FINDING", "AGENT", "TRIGGER", "AT", "EXECUTION", "WHAT")
-            print_table(headings, rows, keep=("FINDING",), empty="")
+            print_table(headings, rows, keep=("FINDING", "WHAT"), spare=("TRIGGER", "EXECUTION"), empty="")
             say(f"{plural(len(rows), 'finding')} in {looked}")
         else:
             say(f"nothing lost, doubled or stuck in {looked}")

@@ -1,11 +1,10 @@
 """YAML as a configuration file should be read: safe, no key twice, nothing but true and false is a boolean.
 
 PyYAML follows YAML 1.1, in which `on` is true, `08:30` is a number of minutes and a day is a date. Here plain scalars
-follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), so that a file says what its JSON says.
+follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), so a file says what its JSON says.
 """
 
 import re
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class YamlProblem(Exception):  # noqa: N818 - a problem, of which a file may have several
+class YamlProblem(Exception):
     """What is wrong with the file, and in which line."""
 
     line: int
@@ -65,7 +64,7 @@ def load(text: str) -> tuple[Any, Lines]:
 
 
 class _Survey:
-    """A walk over the nodes that notes lines, keys that come twice, keys that are no text, aliases that bite their tail."""
+    """A walk over the nodes that notes lines, keys that come twice, keys that are no text, aliases to themselves."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
@@ -112,7 +111,7 @@ def _text(node: yaml.Node) -> str:
 class _Loader(yaml.SafeLoader):
     """Plain scalars as YAML 1.2 has them."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way to say so
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:

@@ -26,7 +26,7 @@ from overnight.executions import (
 )
 from overnight.ports import Revision
 
-__all__ = ["Ending", "begin", "cancel", "conclude", "end", "redrive", "renew"]
+__all__ = ["Ending", "begin", "cancel", "conclude", "end", "expire", "redrive", "renew"]
 
 CLOCK_TOLERANCE = timedelta(milliseconds=5)
 """A queue's clock and ours may differ by so much before a message counts as early."""
@@ -45,13 +45,13 @@ class Ending:
 
 
 def begin(execution: Execution, attempt: int, lease: Lease, now: datetime) -> Revision | None:
-    """Start the attempt, if it is the expected next one and its time has come; expire what could not start in time."""
+    """Start the attempt, if it is the expected next one, and its time has come and is not over."""
     if execution.status not in {Status.PENDING, Status.RETRYING} or attempt != execution.attempt + 1:
         return None
     if execution.due and execution.due > now + CLOCK_TOLERANCE:
         return None
-    if execution.attempt == 0 and execution.expires_at and execution.expires_at <= now:
-        return Revision(_terminal(execution, Status.SKIPPED, now, reason=Reason.EXPIRED))
+    if _too_late(execution, now):
+        return None
     return Revision(
         execution.model_copy(
             update={
@@ -65,6 +65,18 @@ def begin(execution: Execution, attempt: int, lease: Lease, now: datetime) -> Re
             }
         )
     )
+
+
+def expire(execution: Execution, agent: Agent, now: datetime) -> Revision | None:
+    """Skip what could not start in time; None when it has started, or still can."""
+    if execution.status is not Status.PENDING or not _too_late(execution, now):
+        return None
+    return Revision(_terminal(execution, Status.SKIPPED, now, agent.document.retention_days, Reason.EXPIRED))
+
+
+def _too_late(execution: Execution, now: datetime) -> bool:
+    """Whether its deadline is over; only the first start has one."""
+    return execution.attempt == 0 and execution.expires_at is not None and execution.expires_at <= now
 
 
 def renew(execution: Execution, attempt: int, until: datetime) -> Revision | None:
@@ -139,7 +151,7 @@ def _retrying(execution: Execution, due: datetime) -> tuple[Execution, tuple[Mes
 
 
 def _terminal(
-    execution: Execution, status: Status, now: datetime, retention_days: int = 30, reason: Reason | None = None
+    execution: Execution, status: Status, now: datetime, retention_days: int, reason: Reason | None = None
 ) -> Execution:
     return execution.model_copy(
         update={
@@ -154,14 +166,16 @@ def _terminal(
 
 
 def cancel(execution: Execution, reason: Reason, agent: Agent, now: datetime) -> Revision | None:
-    """Cancel it, at once and for good; None when it is terminal already. A running attempt keeps its slot until its
-    worker lets go.
+    """Cancel it, at once and for good; None when it is terminal already.
+
+    A running attempt keeps its lease: its slot is free when its worker lets go, or when the lease is over.
     """
     if execution.status.terminal:
         return None
     cancelled = _terminal(execution, Status.CANCELLED, now, agent.document.retention_days, reason)
     if execution.status is not Status.RUNNING:
         return Revision(cancelled)
+    cancelled = cancelled.model_copy(update={"lease": execution.lease})
     record = Attempt(
         execution_id=execution.id,
         number=execution.attempt,

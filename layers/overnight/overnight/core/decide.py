@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState, AgentStatus, Settlement, Slot, Waiting
 from overnight.core.due import resend_after
-from overnight.errors import AgentStopped, LineFull, NoFreeSlot, NotActive
+from overnight.errors import AgentNotFound, AgentStopped, LineFull, NoFreeSlot, NotActive
 from overnight.executions import Execution, Firing, FiringKind, Message, Reason, Status
 from overnight.policies import MAX_RUNNING, OnOverlap
 from overnight.ports import Admission, Transition
@@ -30,8 +30,10 @@ RETRY_AFTER_SECONDS = 30
 def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission | None:
     """What a firing becomes: an execution in a slot, in the line, or skipped; None drops it without a record.
 
-    Raises AgentStopped, NotActive, NoFreeSlot and LineFull: the sender may try again.
+    Raises AgentNotFound for a deleted agent. After AgentStopped, NotActive, NoFreeSlot, LineFull one may try again.
     """
+    if agent.deleted_at:
+        raise AgentNotFound(agent.name)
     if firing.disposition:
         return _skipped(agent, state, firing, firing.disposition, now, into=firing.into)
     match _gate(agent, state, firing):
@@ -64,11 +66,13 @@ def _gate(agent: Agent, state: AgentState, firing: Firing) -> Reason | bool | No
 def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Admission:
     """Let the firing into a slot or the line, by the agent's overlap policy."""
     policy = agent.document.concurrency
-    free = len(state.running) < policy.slots and not state.line
+    active = state.status is AgentStatus.ACTIVE
+    # Nobody overtakes a line that moves; the line of an agent that isn't active stands still, and holds no one up.
+    free = len(state.running) < policy.slots and not (active and state.line)
     execution = _execution(agent, firing, Status.PENDING, now)
     if free:
         return Admission(execution, claim(state, firing.execution_id, firing.agent_id, 1, now))
-    if state.status is not AgentStatus.ACTIVE:
+    if not active:
         raise NoFreeSlot(agent.name, len(state.running))
     overlap = OnOverlap.QUEUE if firing.kind is FiringKind.BACKFILL else policy.on_overlap
     limit = MAX_RUNNING if firing.kind is FiringKind.BACKFILL else policy.queue_limit
@@ -166,9 +170,14 @@ def vacate(agent: Agent, state: AgentState, id_: str, attempt: int, now: datetim
 def rejoin(agent: Agent, state: AgentState, execution: Execution, now: datetime, *, by_hand: bool) -> Transition | None:
     """Let in what was admitted before: to a slot, or to the head of the line, whatever policy, limit and deadline say.
 
-    Returns None when it is in already. Of an agent that is not active only what somebody asked for `by_hand` takes a
-    slot; the rest waits.
+    Returns None when it is in already; a slot that its last attempt has not released yet doesn't count as such, and is
+    given up or taken over. Of an agent that is not active only what somebody asked for `by_hand` takes a slot; the rest
+    waits.
     """
+    slot = state.running.get(execution.id)
+    if slot and slot.attempt <= execution.attempt:
+        running = {id_: kept for id_, kept in state.running.items() if id_ != execution.id}
+        state = state.model_copy(update={"running": running})
     if state.holds(execution.id):
         return None
     attempt = execution.attempt + 1

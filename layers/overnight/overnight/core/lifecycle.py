@@ -141,8 +141,6 @@ def delete(ports: Ports, ref: str, *, if_match: int | None = None) -> None:
     def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
         if if_match is not None and agent.version != if_match:
             raise EditConflict(agent.name, agent.version)
-        if agent.deleted_at:
-            raise AgentNotFound(ref)
         after = agent.model_copy(update={"deleted_at": now, "updated_at": now})
         return _changed(agent, after, empty_line(state, Reason.DELETED, now), AgentStatus.STOPPED, now, "deleted")
 
@@ -166,8 +164,14 @@ def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
     agent_id = ports.store.agent(ref).id
     while True:
         now = ports.now()
+
+        def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
+            if agent.deleted_at:
+                raise AgentNotFound(ref)
+            return move(agent, state, now)
+
         try:
-            changed = ports.store.change_agent(agent_id, lambda agent, state, now=now: move(agent, state, now))  # type: ignore[misc]
+            changed = ports.store.change_agent(agent_id, living)
         except _Behind as behind:
             walk(ports, agent_id, behind.trigger, closing=True)
             continue

@@ -5,7 +5,7 @@ from datetime import timedelta
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.core import attempts
 from overnight.core.decide import rejoin
-from overnight.core.settle import published
+from overnight.core.settle import leftover, published
 from overnight.errors import AgentNotFound, ExecutionNotFound, NotRedrivable
 from overnight.executions import Execution, FiringKind, Message, Reason, Status
 from overnight.ports import ExecutionFilter, Ports, Revision, Transition
@@ -28,7 +28,7 @@ def claim(ports: Ports, message: Message) -> bool:
             return None
         if row.attempt + 1 != message.attempt or row.due > now + attempts.CLOCK_TOLERANCE:
             return None
-        by_hand = _by_hand(row, state)
+        by_hand = not agent.deleted_at and _by_hand(row, state)
         if state.status is AgentStatus.STOPPED and not by_hand:
             reason = Reason.DELETED if agent.deleted_at else Reason.STOPPED
             cancelled = attempts.cancel(row, reason, agent, now)
@@ -85,9 +85,12 @@ def redrive(ports: Ports, execution_id: str, *, latest: bool = False) -> Executi
     Raises ExecutionNotFound, AgentNotFound when its agent is deleted, and NotRedrivable when it isn't failed.
     """
     now = ports.now()
-    agent_id = ports.store.execution(execution_id).agent_id
-    if ports.store.agent(agent_id).deleted_at:
-        raise AgentNotFound(agent_id)
+    execution = ports.store.execution(execution_id)
+    if ports.store.agent(execution.agent_id).deleted_at:
+        raise AgentNotFound(execution.agent)
+    if execution.status is Status.FAILED:
+        # Its failure is told and counted before it is taken up again, also where a crash came in between.
+        leftover(ports, execution, execution.attempt)
     revised = ports.store.revise(execution_id, lambda row: attempts.redrive(row, now, latest=latest))
     if revised is None:
         raise NotRedrivable(execution_id, ports.store.execution(execution_id).status)

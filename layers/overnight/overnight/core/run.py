@@ -4,36 +4,58 @@ message ──> start ──> flow ──> outcome ──> publish ──> relea
   └ stale: dropped       └ a late outcome is fenced off, and goes to the log
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
-from overnight.core import attempts, retry
+from overnight.core import attempts, lifecycle, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
-from overnight.core.settle import conclude, definition, published, release
+from overnight.core.settle import conclude, definition, leftover, published, release
 from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
 from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
 
-__all__ = ["cancel", "finish", "run"]
+__all__ = ["Ended", "Started", "cancel", "finish", "requested", "run", "start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An attempt that has started by the record, with the definition that it runs by."""
+
+    execution: Execution
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has run, and how that ended."""
+
+    started: Started
+    report: RunReport
 
 
 def run(ports: Ports, message: Message) -> None:
     """Carry out one message to its end; any number of times, and in any order, does no harm."""
-    if message.kind == "retry" and not retry.claim(ports, message):
-        ports.queue.done(message)
-        return
-    execution = _start(ports, message)
-    if execution is not None:
-        agent = definition(ports, execution)
-        finish(ports, execution, execution.attempt, agent, _attempt(ports, execution, agent))
+    started = start(ports, message)
+    if started is not None:
+        request = requested(ports, started)
+        report = request if isinstance(request, RunReport) else ports.runner.run(request)
+        finish(ports, [Ended(started, report)])
     ports.queue.done(message)
 
 
-def _start(ports: Ports, message: Message) -> Execution | None:
-    """Start the attempt; None when there is nothing to run, with what was left over from it carried out."""
+def start(ports: Ports, message: Message) -> Started | None:
+    """Start the attempt that a message asks for; None when there is nothing to run.
+
+    What was left over from it is then carried out: a runner that gets a message for a terminal execution publishes and
+    releases.
+    """
+    if message.kind == "retry" and not retry.claim(ports, message):
+        return None
     now = ports.now()
     lease = Lease(worker=ports.worker, until=now + timedelta(seconds=ports.lease_seconds))
     try:
@@ -51,22 +73,25 @@ def _start(ports: Ports, message: Message) -> Execution | None:
             lateness_seconds=execution.lateness_seconds if execution.attempt == 1 else None,
             wait_seconds=(now - execution.created_at).total_seconds() if execution.attempt == 1 else None,
         )
-        return execution
+        return Started(execution, definition(ports, execution))
+    agent = definition(ports, execution)
+    if expired := ports.store.revise(execution.id, lambda row: attempts.expire(row, agent, now), known=execution):
+        execution = expired[0].execution
+        ports.observe("execution.skipped", agent=execution.agent, execution_id=execution.id, reason=execution.reason)
     if execution.status.terminal:
-        conclude(ports, execution, message.attempt)
+        leftover(ports, execution, message.attempt)
     return None
 
 
-def _attempt(ports: Ports, execution: Execution, agent: Agent) -> RunReport:
-    """Gather what the flow is given, and run it."""
+def requested(ports: Ports, started: Started) -> RunRequest | RunReport:
+    """What the flow is given; or how the attempt ended, where something that it needs is missing."""
     try:
-        request = _request(ports, execution, agent)
+        return _request(ports, started.execution, started.agent)
     except OvernightError as missing:
         failure = Failure(
             type=type(missing).__name__, message=str(missing), retryable=not isinstance(missing, NotFound)
         )
         return RunReport(AttemptOutcome.FAILED, failure=failure)
-    return ports.runner.run(request)
 
 
 def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
@@ -99,31 +124,46 @@ def _object(value: JsonValue) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
 
-def finish(
-    ports: Ports, execution: Execution, attempt: int, agent: Agent, report: RunReport, *, lease_over: bool = False
-) -> None:
-    """Record how the attempt ended, unless it is another's by now; then settle.
+def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) -> None:
+    """Record how attempts ended, but for those that are another's by now; then settle.
 
-    With `lease_over`, nothing is done if its lease was renewed in between.
+    With `lease_over`, nothing is done about an attempt whose lease was renewed in between.
     """
-    now, chance = ports.now(), ports.chance()
-    ending = Ending(
+    prepared = [(each, _ending(ports, each.report)) for each in ended]
+
+    def work() -> list[AgentState | None]:
+        return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
+
+    for state in ports.store.together(work):
+        if state and state.trip:
+            lifecycle.fail(ports, state.agent_id, state.trip)
+
+
+def _ending(ports: Ports, report: RunReport) -> Ending:
+    """What is kept of the end; whatever is large goes to the blob store first."""
+    succeeded = report.outcome is AttemptOutcome.SUCCEEDED
+    return Ending(
         outcome=report.outcome,
         worker=ports.worker,
-        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)})
-        if report.outcome is AttemptOutcome.SUCCEEDED
-        else None,
+        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)}) if succeeded else None,
         failure=report.failure,
         usage=report.usage,
         log=ports.blobs.put(report.log.encode()) if report.log else None,
     )
 
-    def ended(row: Execution) -> Revision | None:
+
+def _finish(ports: Ports, ended: Ended, ending: Ending, *, lease_over: bool) -> AgentState | None:
+    """The same for one of them; its agent's state after the release of the slot."""
+    execution, agent = ended.started.execution, ended.started.agent
+    attempt = execution.attempt
+    now, chance = ports.now(), ports.chance()
+
+    def move(row: Execution) -> Revision | None:
         if lease_over and row.lease and row.lease.until > now:
             return None
         return attempts.end(row, attempt, ending, agent, now, chance)
 
-    revised = ports.store.revise(execution.id, ended, known=execution)
+    revised = ports.store.revise(execution.id, move, known=execution)
     if revised is None:
         execution = ports.store.execution(execution.id)
         ports.observe(
@@ -131,17 +171,17 @@ def finish(
             agent=execution.agent,
             execution_id=execution.id,
             attempt=attempt,
-            outcome=report.outcome,
+            outcome=ending.outcome,
             status=execution.status,
         )
         if execution.status.terminal and execution.attempt == attempt:
-            conclude(ports, execution, attempt)
-        return
+            return conclude(ports, execution, attempt)
+        return None
     if revised[1]:
         ports.queue.send(revised[1])
     execution = revised[0].execution
-    _tell(ports, execution, report, attempt)
-    conclude(ports, execution, attempt)
+    _tell(ports, execution, ended.report, attempt)
+    return conclude(ports, execution, attempt)
 
 
 def _tell(ports: Ports, execution: Execution, report: RunReport, attempt: int) -> None:
@@ -172,6 +212,7 @@ def _seconds(execution: Execution) -> float | None:
 def cancel(ports: Ports, execution_id: str) -> Execution:
     """Cancel an execution: the record at once, the slot when its worker lets go. A terminal one stays as it is.
 
+    Asked for again, it goes on where it was interrupted.
     Raises ExecutionNotFound.
     """
     now = ports.now()
@@ -181,9 +222,12 @@ def cancel(ports: Ports, execution_id: str) -> Execution:
         execution_id, lambda row: attempts.cancel(row, Reason.REQUESTED, agent, now), known=execution
     )
     if revised is None:
-        return ports.store.execution(execution_id)
-    cancelled = revised[0].execution
-    ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
+        cancelled = ports.store.execution(execution_id)
+        if cancelled.status is not Status.CANCELLED:
+            return cancelled
+    else:
+        cancelled = revised[0].execution
+        ports.observe("execution.cancelled", agent=cancelled.agent, execution_id=cancelled.id, reason=cancelled.reason)
     published(ports, cancelled)
     _let_go(ports, cancelled)
     return cancelled

@@ -245,7 +245,9 @@ def _slots(store: Store, agent: Agent, state: AgentState, before: datetime) -> I
         except ExecutionNotFound:
             yield Finding("stuck", agent.name, "a slot is held by an execution that does not exist", execution_id=id_)
             continue
-        if execution.status.terminal and execution.finished_at and execution.finished_at < before:
+        # A cancelled attempt holds its slot as long as its lease.
+        ends = (execution.finished_at, execution.lease.until if execution.lease else None)
+        if execution.status.terminal and all(end < before for end in ends if end):
             message = f"it is {execution.status} and still holds a slot"
             yield Finding("stuck", agent.name, message, at=slot.since, execution_id=id_)
 

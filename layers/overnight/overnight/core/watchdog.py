@@ -13,7 +13,7 @@ from overnight.core.decide import sweep, vacate
 from overnight.core.due import resend_after
 from overnight.core.events import fan_out
 from overnight.core.fire import walk
-from overnight.core.run import finish
+from overnight.core.run import Ended, Started, finish
 from overnight.core.settle import conclude, definition, release, settle
 from overnight.errors import ExecutionNotFound
 from overnight.executions import AttemptOutcome, Execution, Failure, Message, Status
@@ -82,16 +82,15 @@ def _look_at_slot(ports: Ports, agent: Agent, id_: str, slot: Slot) -> None:
     except ExecutionNotFound:
         ports.store.transition(agent.id, lambda agent, state: vacate(agent, state, id_, slot.attempt, now))
         return
-    if execution.status.terminal:
+    if execution.lease and execution.lease.until > now and execution.attempt == slot.attempt:
+        # It runs, or it was cancelled and its worker has not let go yet.
+        _put_look(ports, execution, slot.model_copy(update={"look_at": execution.lease.until}))
+    elif execution.status.terminal:
         conclude(ports, execution, slot.attempt)
     elif execution.attempt == slot.attempt - 1:
         _resend(ports, execution, slot)
     elif execution.status is Status.RUNNING and execution.attempt == slot.attempt:
-        lease = execution.lease
-        if lease and lease.until > now:
-            _put_look(ports, execution, slot.model_copy(update={"look_at": lease.until}))
-        else:
-            _declare_lost(ports, execution)
+        _declare_lost(ports, execution)
     else:  # it waits for a retry of its own, and nobody got to release the slot
         release(ports, execution, slot.attempt)
 
@@ -120,7 +119,7 @@ def _declare_lost(ports: Ports, execution: Execution) -> None:
     """Its lease is over and nobody renewed it: the attempt is lost, and the retry policy goes on."""
     ports.observe("attempt.lost", agent=execution.agent, execution_id=execution.id, attempt=execution.attempt)
     report = RunReport(AttemptOutcome.LOST, failure=LOST)
-    finish(ports, execution, execution.attempt, definition(ports, execution), report, lease_over=True)
+    finish(ports, [Ended(Started(execution, definition(ports, execution)), report)], lease_over=True)
 
 
 def _send_again(ports: Ports, execution_id: str) -> None:

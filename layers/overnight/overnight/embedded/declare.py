@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path

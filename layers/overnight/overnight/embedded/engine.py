@@ -9,9 +9,11 @@ Each loop waits for a wake-up or for the next time that it knows of, never longe
 suspended finds, within a second of waking, that time has passed.
 """
 
+import contextlib
+import importlib.util
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from overnight.core import fire, notify, run, watchdog
 from overnight.core.attempts import renew
+from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
@@ -36,6 +39,7 @@ WATCH_SECONDS = 2.0
 DELIVER_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
+ENDED_AT_ONCE = 64
 
 Key = tuple[str, str]
 
@@ -61,7 +65,7 @@ class Engine:
         self._slots = slots
         self._alone = alone
         self._close = close
-        self._running = ThreadPoolExecutor(slots.count * 2 + 2, thread_name_prefix="run")
+        self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
         self._draining = threading.Event()
         self._hurry = threading.Event()
@@ -69,7 +73,7 @@ class Engine:
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
 
     # Starting and stopping
 
@@ -77,11 +81,13 @@ class Engine:
         """Recover what the engine before this one left, then begin; once begun, nothing."""
         if self._threads:
             return
+        self._slots.workers.warm(langflow=_has_langflow())
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {
             "alarms": self._ring_alarms,
             "dispatch": self._dispatch,
+            "finish": self._finish,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
             "watchdog": partial(self._every, WATCH_SECONDS, partial(watchdog.watch, self.ports)),
             "deliver": partial(self._every, DELIVER_SECONDS, partial(notify.deliver_due, self.ports)),
@@ -90,7 +96,7 @@ class Engine:
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=name, daemon=True)
             thread.start()
-            self._threads.append(thread)
+            self._threads[name] = thread
         self.ports.observe("engine.started", worker=self.ports.worker, workers=self._slots.count)
 
     def drain(self, seconds: float) -> None:
@@ -98,25 +104,30 @@ class Engine:
         if self._draining.is_set():
             return
         self._draining.set()
-        self.wake()
+        self._alarm_wake.set()
+        self._dispatch_wake.set()
         self.ports.observe("engine.draining", running=len(self._slots.running), drain_seconds=seconds)
         deadline = time.monotonic() + seconds
         while self._slots.running and time.monotonic() < deadline and not self._hurry.wait(0.02):
             pass
         interrupted = len(self._slots.running)
-        self._slots.interrupt()
-        self._running.shutdown(wait=True, cancel_futures=True)
+        self._slots.workers.interrupt()
+        for name in ("dispatch", "alarms"):
+            self._join(name)
+        while self._slots.running:
+            time.sleep(0.01)
+        self._ended.put(None)
+        self._join("finish")
         self.ports.observe("engine.drained", interrupted=interrupted)
 
     def close(self) -> None:
         """End loops and workers, and let go of the store; whatever still runs is interrupted."""
         self.drain(0)
         self._stopped.set()
-        self.wake()
-        for thread in self._threads:
-            thread.join(timeout=10)
+        for name in list(self._threads):
+            self._join(name)
         self._ticking.shutdown(wait=True, cancel_futures=True)
-        self._slots.close()
+        self._slots.workers.close()
         self.ports.observe("engine.stopped")
         self._close()
 
@@ -125,14 +136,29 @@ class Engine:
         self.drain(drain_seconds)
         self.close()
 
+    def _join(self, name: str) -> None:
+        if thread := self._threads.get(name):
+            thread.join(timeout=30)
+
     def hurry(self) -> None:
         """Wait no longer for what runs."""
         self._hurry.set()
 
-    def wake(self) -> None:
-        """Something may be due now: look at once."""
+    def wake_alarms(self) -> None:
+        """An alarm was set: look when the earliest one rings."""
         self._alarm_wake.set()
+
+    def wake_dispatch(self) -> None:
+        """A message was sent: look whether it is due."""
         self._dispatch_wake.set()
+
+    def warm(self, seconds: float) -> bool:
+        """Wait until the worker processes are ready to run flows; False if they aren't in time."""
+        return self._slots.workers.warm(langflow=_has_langflow(), seconds=seconds)
+
+    def worker_of(self, execution_id: str) -> int | None:
+        """The process id of the worker that runs an execution, if it runs here and has begun."""
+        return self._slots.workers.worker_of(execution_id)
 
     # Loops
 
@@ -173,29 +199,84 @@ class Engine:
         ringing -= {(alarm.agent_id, alarm.trigger) for alarm, _, _ in done}
 
     def _dispatch(self) -> None:
-        """Give each message that is due to a free slot."""
+        """Start the attempts that messages ask for, as many as there are free slots, and hand them to workers."""
         while not self._draining.is_set():
             free = self._slots.take(LONGEST_WAIT_SECONDS)
             if not free:
                 continue
             self._dispatch_wake.clear()
-            messages: list[Message] = []
-            earliest = None
+            started: list[Started] = []
+            earliest, idle = None, True
             with self._guard("dispatch"):
-                messages = list(self._queue.receive(free, self.ports.now()))
-                if not messages:
-                    earliest = self._queue.earliest(self.ports.now())
-            self._slots.give_back(free - len(messages))
-            for message in messages:
-                self._running.submit(self._one, message)
-            if not messages:
+                messages = self._queue.receive(free, self.ports.now())
+                idle = not messages
+                earliest = self._queue.earliest(self.ports.now()) if idle else None
+                started = self._start(messages)
+            self._slots.give_back(free - len(started))
+            for each in started:
+                self._hand_over(each)
+            if idle:
                 self._wait(self._dispatch_wake, earliest)
 
-    def _one(self, message: Message) -> None:
-        """Carry out one message, in a slot that was taken for it."""
-        with self._slots.held(), self._guard("run"):
-            if not self._draining.is_set():
-                run.run(self.ports, message)
+    def _start(self, messages: Sequence[Message]) -> list[Started]:
+        """All in one transaction; should one of them fail, each by itself."""
+
+        def together() -> list[Started]:
+            return [started for message in messages if (started := run.start(self.ports, message))]
+
+        try:
+            started = self.ports.store.together(together) if messages else []
+        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are started one by one
+            self._tell("dispatch", error)
+            started = []
+            for message in messages:
+                with self._guard("dispatch"):
+                    if one := run.start(self.ports, message):
+                        started.append(one)
+        for message in messages:
+            self.ports.queue.done(message)
+        return started
+
+    def _hand_over(self, started: Started) -> None:
+        """Give an attempt to a worker; the end of it comes back through `_ended`."""
+
+        def done(report: RunReport) -> None:
+            self._ended.put(Ended(started, report))
+
+        try:
+            request = run.requested(self.ports, started)
+            if isinstance(request, RunReport):
+                self._slots.give_back(1)
+                done(request)
+            else:
+                self._slots.fill(request, done)
+        except Exception as error:  # noqa: BLE001 - the lease ends, and the watchdog goes on with it
+            self._slots.give_back(1)
+            self._tell("dispatch", error)
+
+    def _finish(self) -> None:
+        """Record how attempts ended, all those that have by now as one."""
+        while (first := self._ended.get()) is not None:
+            ended = [first]
+            last = False
+            with contextlib.suppress(Empty):
+                while len(ended) < ENDED_AT_ONCE and not last:
+                    following = self._ended.get_nowait()
+                    last = following is None
+                    if following is not None:
+                        ended.append(following)
+            self._record(ended)
+            if last:
+                return
+
+    def _record(self, ended: list[Ended]) -> None:
+        try:
+            run.finish(self.ports, ended)
+        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are recorded one by one
+            self._tell("finish", error)
+            for each in ended:
+                with self._guard("finish"):
+                    run.finish(self.ports, [each])
 
     def _renew(self) -> None:
         """Hold the leases of what runs here; what somebody else ended is ended here too."""
@@ -203,7 +284,7 @@ class Engine:
         for id_, attempt in self._slots.running:
             renewed = self.ports.store.revise(id_, partial(renew, attempt=attempt, until=until))
             if renewed is None:
-                self._slots.cancel(id_)
+                self._slots.workers.cancel(id_)
 
     def _prune(self) -> None:
         """Remove what its retention has passed, a little at a time."""
@@ -217,8 +298,8 @@ class Engine:
             page = self.ports.store.unfinished(cursor=cursor)
             for execution in page.items:
                 if execution.status is Status.RUNNING:
-                    report = RunReport(AttemptOutcome.LOST, failure=watchdog.LOST)
-                    run.finish(self.ports, execution, execution.attempt, definition(self.ports, execution), report)
+                    started = Started(execution, definition(self.ports, execution))
+                    run.finish(self.ports, [Ended(started, RunReport(AttemptOutcome.LOST, failure=watchdog.LOST))])
             cursor = page.cursor
             if cursor is None:
                 break
@@ -244,6 +325,10 @@ class Engine:
 
     def _tell(self, name: str, error: Exception) -> None:
         self.ports.observe("engine.failed", loop=name, error=f"{type(error).__name__}: {error}")
+
+
+def _has_langflow() -> bool:
+    return importlib.util.find_spec("lfx") is not None
 
 
 class _Guard:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -73,7 +74,7 @@ class Application:
         self._resolver = resolver
         self._gate = gate
         self._registry = registry
-        self._openapi = json.dumps(openapi.document(resolver, token=gate.asks_for_token)).encode()
+        self._openapi: bytes | None = None
         self._own = {METRICS: self._metrics, OPENAPI: self._document, DOCS: self._docs}
         self._waiting = 0
 
@@ -143,6 +144,10 @@ class Application:
         return _Answer(200, [(b"content-type", content_type.encode())], text)
 
     async def _document(self, _: dict[str, str]) -> _Answer:
+        if self._openapi is None:
+            loop = asyncio.get_running_loop()
+            say = partial(openapi.document, self._resolver, token=self._gate.asks_for_token)
+            self._openapi = json.dumps(await loop.run_in_executor(self._resolver.pool, say)).encode()
         return _Answer(200, [(b"content-type", b"application/json")], self._openapi)
 
     async def _docs(self, _: dict[str, str]) -> _Answer:

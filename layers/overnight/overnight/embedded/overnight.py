@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -38,7 +39,7 @@ class Overnight:
         self,
         data_dir: str | PathLike[str] = ".overnight",
         *,
-        project: str | PathLike[str] | None = None,
+        folders: Iterable[str | PathLike[str]] | None = None,
         database: str | None = None,
         workers: int | None = None,
     ) -> None:
@@ -46,13 +47,13 @@ class Overnight:
 
         Args:
             data_dir: the folder of everything the engine keeps.
-            project: the folder below which Python flows may be imported; the working folder if not given. The modules
-                of functions that are registered may be imported wherever they are.
+            folders: below these Python flows may be imported; the working folder if not given. The modules of functions
+                that are registered may be imported wherever they are.
             database: an SQLAlchemy URL; SQLite in the data folder if not given.
             workers: how many attempts run at once.
         """
         self._data = Path(data_dir)
-        self._project = Path(project) if project is not None else Path.cwd()
+        self._folders = (Path.cwd(),) if folders is None else tuple(Path(folder) for folder in folders)
         self._database = database
         self._workers = workers
         self._agents: dict[str, Agent] = {}
@@ -81,25 +82,12 @@ class Overnight:
         """
         if self._engine is not None or _in_worker():
             return self
-        from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415 - only what starts needs it
-
-        self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
-        settings = Settings(
-            data=self._data,
-            database=self._database,
-            folders=(self._project,),
-            packages=tuple(sorted(self._packages)),
-        )
-        if self._workers is not None:
-            settings = replace(settings, workers=self._workers)
-        self._engine = open_engine(settings)
+        self._open()
         try:
-            for agent in self._agents.values():
-                self._store(agent)
+            self._running().start()
         except BaseException:
             self.stop(drain_seconds=0)
             raise
-        self._engine.start()
         return self
 
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
@@ -108,23 +96,29 @@ class Overnight:
             engine, self._engine = self._engine, None
             engine.stop(drain_seconds)
 
-    def serve(self, host: str = "127.0.0.1", port: int = 8321) -> None:
-        """Start if need be, serve the HTTP API, and return when SIGINT or SIGTERM has come and all has drained.
+    def serve(self, host: str = "127.0.0.1", port: int = 8321, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Start, serve the HTTP API, and return when SIGINT or SIGTERM has come and all has drained.
 
-        OVERNIGHT_API_TOKEN, where it is set, is asked for; without one only a loopback host will do.
+        OVERNIGHT_API_TOKEN, where it is set, is asked for; without one only a loopback host will do. Call it on the
+        main thread, where signals arrive.
 
         Raises:
-            Invalid: the host can be reached from elsewhere, and there is no token.
-            Unavailable: the address can't be had.
+            Invalid: a registered agent is; or the host can be reached from elsewhere, and there is no token.
+            Unavailable: the address can't be had, or another engine has the folder.
+            OvernightError: it is started already.
         """
         if _in_worker():
             return
+        if self._engine is not None:
+            raise OvernightError("the engine is started already; serve() starts it by itself")
         from overnight.embedded.serve import serve  # noqa: PLC0415 - imports uvicorn
 
-        self.start()
-        engine = self._running()
-        self._engine = None
-        serve(engine, host=host, port=port, token=os.environ.get("OVERNIGHT_API_TOKEN"))
+        self._open()
+        token = os.environ.get("OVERNIGHT_API_TOKEN") or None
+        try:
+            serve(self._running(), host=host, port=port, token=token, drain_seconds=drain_seconds)
+        finally:
+            self._engine = None
 
     def trigger(
         self,
@@ -176,6 +170,25 @@ class Overnight:
         if self._engine is None:
             raise OvernightError("the engine is not started; in a worker process it never is")
         return self._engine
+
+    def _open(self) -> None:
+        """Open the data folder, and store the agents in it."""
+        from overnight.embedded.wiring import Settings, open_engine  # noqa: PLC0415 - only what starts needs it
+
+        self._packages = frozenset(agent.package for agent in self._agents.values() if agent.package)
+        settings = Settings(
+            data=self._data,
+            database=self._database,
+            folders=self._folders,
+            packages=tuple(sorted(self._packages)),
+        )
+        self._engine = open_engine(settings if self._workers is None else replace(settings, workers=self._workers))
+        try:
+            for agent in self._agents.values():
+                self._store(agent)
+        except BaseException:
+            self.stop(drain_seconds=0)
+            raise
 
     def _store(self, agent: Agent) -> None:
         from overnight.api.documents import accept  # noqa: PLC0415

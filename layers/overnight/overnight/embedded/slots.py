@@ -5,8 +5,7 @@ attempt's end holds nobody up.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from overnight.embedded.workers import Workers
 from overnight.ports import RunReport, RunRequest
@@ -15,13 +14,12 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """The engine's `FlowRunner`: the workers, with a bound on how many of them are asked for."""
+    """The workers, with a bound on how many of them are asked for."""
 
     def __init__(self, workers: Workers, count: int) -> None:
         self.count = count
-        self._workers = workers
+        self.workers = workers
         self._free = threading.BoundedSemaphore(count)
-        self._mine = threading.local()
         self._attempts: dict[str, int] = {}
 
     @property
@@ -43,40 +41,14 @@ class Slots:
         if count:
             self._free.release(count)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold one of the taken slots for this thread, until its attempt has run, or to the end of the block."""
-        self._mine.held = True
-        try:
-            yield
-        finally:
-            self._let_go()
+    def fill(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
+        """Run an attempt in a slot that was taken, which is free when `done` is told how it ended."""
+        execution = request.execution
+        self._attempts[execution.id] = execution.attempt
 
-    def _let_go(self) -> None:
-        if getattr(self._mine, "held", False):
-            self._mine.held = False
+        def ended(report: RunReport) -> None:
+            self._attempts.pop(execution.id, None)
             self._free.release()
+            done(report)
 
-    # The port
-
-    def run(self, request: RunRequest) -> RunReport:
-        """Run one attempt, and free this thread's slot."""
-        id_ = request.execution.id
-        self._attempts[id_] = request.execution.attempt
-        try:
-            return self._workers.run(request)
-        finally:
-            self._attempts.pop(id_, None)
-            self._let_go()
-
-    def cancel(self, execution_id: str) -> None:
-        """End the attempt at once, if it runs here."""
-        self._workers.cancel(execution_id)
-
-    def interrupt(self) -> None:
-        """End all that runs, for another time."""
-        self._workers.interrupt()
-
-    def close(self) -> None:
-        """End the workers."""
-        self._workers.close()
+        self.workers.submit(request, ended)

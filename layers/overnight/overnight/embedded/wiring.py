@@ -64,8 +64,7 @@ def open_engine(settings: Settings) -> Engine:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data)
     metrics = Metrics()
-    woken: list[Callable[[], None]] = []
-    database = _open_database(settings, lambda: woken[0]() if woken else None)
+    database = _open_database(settings)
     queue = SqlWorkQueue(database, now)
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
@@ -83,7 +82,7 @@ def open_engine(settings: Settings) -> Engine:
         store=store,
         clock=clock,
         queue=queue,
-        runner=slots,
+        runner=workers,
         secrets=FileSecretStore(settings.data, settings.environ),
         blobs=FolderBlobStore(settings.data / "blobs"),
         bus=LocalBus(store, fan_out),
@@ -100,19 +99,20 @@ def open_engine(settings: Settings) -> Engine:
         lock.close()
 
     engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close)
-    woken.append(engine.wake)
+    queue.wake = engine.wake_dispatch
+    clock.wake = engine.wake_alarms
     return engine
 
 
 def open_store(settings: Settings) -> tuple[SqlStore, Callable[[], None]]:
     """The store of a data folder, beside an engine or without one, to be read; and what closes it."""
-    database = _open_database(settings, lambda: None)
+    database = _open_database(settings)
     return SqlStore(database, SqlWorkQueue(database, now), look_at, now), database.close
 
 
-def _open_database(settings: Settings, wake: Callable[[], None]) -> Database:
+def _open_database(settings: Settings) -> Database:
     url = settings.database or f"sqlite:///{settings.data.resolve() / 'overnight.db'}"
-    return open_database(url, wake)
+    return open_database(url)
 
 
 def _lock(data: Path) -> IO[str]:

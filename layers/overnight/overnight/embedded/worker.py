@@ -17,7 +17,7 @@ from pathlib import Path
 from overnight.flows.attempt import run
 from overnight.flows.call import Allowed, Call, FlowFailure, Result
 
-__all__ = ["LOG_BYTES", "attempt", "log_tail", "started"]
+__all__ = ["LOG_BYTES", "attempt", "log_tail", "ready", "started"]
 
 LOG_BYTES = 65_536
 """How much of what an attempt prints is kept, counted from its end."""
@@ -35,6 +35,10 @@ def started() -> None:
     threading.Thread(target=_end_with_engine, name="orphan", daemon=True).start()
 
 
+def ready() -> None:
+    """Nothing: whoever asks for it has the processes started."""
+
+
 def _end_with_engine() -> None:
     parent = parent_process()
     if parent is not None:
@@ -45,19 +49,20 @@ def _end_with_engine() -> None:
 def attempt(call: Call, allowed: Allowed, log: str) -> tuple[Result | FlowFailure, str]:
     """Run one attempt; its result or failure, and the end of what it printed.
 
-    `log` is the path of the file that takes the output, so that it outlives a worker that is killed.
+    `log` is the path of the file that takes the output, so that it outlives a worker that is killed; the worker's
+    process id is its ending.
     """
+    log = f"{log}.{os.getpid()}"
     with _printing_to(log):
         try:
             outcome: Result | FlowFailure = run(call, allowed)
         except FlowFailure as failure:
             outcome = failure
-    return outcome, log_tail(log)
+    return outcome, log_tail(Path(log))
 
 
-def log_tail(log: str) -> str:
+def log_tail(path: Path) -> str:
     """The end of an attempt's output, and its file removed; empty where there is none."""
-    path = Path(log)
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

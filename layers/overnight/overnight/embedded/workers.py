@@ -4,9 +4,12 @@ Python flows and flows on a Langflow server run in plain processes; Langflow flo
 has imported lfx, which takes seconds, once. A worker that dies costs its attempt and is replaced.
 """
 
+import contextlib
 import importlib.util
 import multiprocessing
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -47,7 +50,7 @@ class Workers:
         self._count = count
         self._allowed = allowed
         self._logs = logs
-        self._pools: dict[str, ProcessPool] = {}
+        self._pools = {kind: _Pool(kind, count) for kind in ("plain", "langflow")}
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -60,41 +63,56 @@ class Workers:
         """The executions that run here now."""
         return tuple(self._running)
 
-    def warm(self, *, langflow: bool) -> None:
-        """Start the worker processes ahead of need."""
-        self._pool("langflow" if langflow else "plain")
+    def warm(self, *, langflow: bool, seconds: float = 0) -> bool:
+        """Start worker processes ahead of need, in the background, and wait so long for them; whether they are ready.
+
+        Those for Langflow flows take seconds, because they import lfx.
+        """
+        threads = [
+            threading.Thread(target=self._pools[kind].ready, name=f"warm-{kind}", daemon=True)
+            for kind in (("plain", "langflow") if langflow else ("plain",))
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def worker_of(self, execution_id: str) -> int | None:
+        """The process id of the worker that runs an execution, if it runs here and has begun."""
+        return next((int(log.suffix[1:]) for log in self._logs.glob(f"{execution_id}.*")), None)
 
     def run(self, request: RunRequest) -> RunReport:
         """Run one attempt to its end, by result, failure, timeout, death of its worker, or order."""
+        ended: Future[RunReport] = Future()
+        self.submit(request, ended.set_result)
+        return ended.result()
+
+    def submit(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
+        """Have an attempt run; `done` is told how it ended, by another thread, and must not take long."""
         execution = request.execution
-        log = str(self._logs / f"{execution.id}.{execution.attempt}")
-        call = _call(request)
-        pool = self._pool("langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain")
+        log = self._logs / f"{execution.id}.{execution.attempt}"
+        kind = "langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"
+        processes = self._pools[kind].started()
         with self._lock:
             if self._closed:
-                return RunReport(AttemptOutcome.INTERRUPTED)
-            future = pool.schedule(worker.attempt, args=(call, self._allowed, log), timeout=request.timeout_seconds)
-            running = self._running[execution.id] = _Running(future)
-        try:
-            outcome, printed = future.result()
-        except FutureTimeout:
-            return _report(AttemptOutcome.TIMED_OUT, log, _timed_out(request.timeout_seconds))
-        except CancelledError:
-            return _report(running.ending or AttemptOutcome.CANCELLED, log, None)
-        except ProcessExpired as death:
-            return _report(running.ending or AttemptOutcome.LOST, log, _died(death))
-        finally:
+                running = None
+            else:
+                future = processes.schedule(
+                    worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
+                )
+                running = self._running[execution.id] = _Running(future)
+        if running is None:
+            done(RunReport(AttemptOutcome.INTERRUPTED))
+            return
+
+        def ended(_: "Future[Answer]") -> None:
             with self._lock:
                 self._running.pop(execution.id, None)
-        if isinstance(outcome, calls.FlowFailure):
-            return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
-        return RunReport(
-            AttemptOutcome.SUCCEEDED,
-            text=outcome.text,
-            outputs=dict(outcome.outputs),  # type: ignore[arg-type]
-            usage=_usage(outcome.usage),
-            log=printed,
-        )
+            done(_reported(running, request.timeout_seconds, log))
+
+        running.future.add_done_callback(ended)
 
     def cancel(self, execution_id: str) -> None:
         """Kill the worker that runs this execution, if it runs here."""
@@ -112,8 +130,7 @@ class Workers:
         """End all worker processes."""
         self.interrupt()
         for pool in self._pools.values():
-            pool.stop()
-            pool.join()
+            pool.close()
 
     def _end(self, execution_id: str, ending: AttemptOutcome) -> None:
         with self._lock:
@@ -123,14 +140,36 @@ class Workers:
         if running is not None:
             running.future.cancel()
 
-    def _pool(self, kind: str) -> ProcessPool:
+
+class _Pool:
+    """Worker processes of one kind, started when they are first needed, and again should they all be gone."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self._kind = kind
+        self._count = count
+        self._processes: ProcessPool | None = None
+        self._lock = threading.Lock()
+
+    def started(self) -> ProcessPool:
+        """The processes; waits for those that are being started."""
         with self._lock:
-            pool = self._pools.get(kind)
-            if pool is None or not pool.active:
-                pool = self._pools[kind] = ProcessPool(
-                    max_workers=self._count, initializer=worker.started, context=_context(kind)
+            if self._processes is None or not self._processes.active:
+                self._processes = ProcessPool(
+                    max_workers=self._count, initializer=worker.started, context=_context(self._kind)
                 )
-            return pool
+            return self._processes
+
+    def ready(self) -> None:
+        """Wait until one of them takes work."""
+        with contextlib.suppress(Exception):
+            self.started().schedule(worker.ready).result()
+
+    def close(self) -> None:
+        """End them."""
+        with self._lock:
+            if self._processes is not None:
+                self._processes.stop()  # type: ignore[no-untyped-call]
+                self._processes.join()
 
 
 def _context(kind: str) -> "multiprocessing.context.BaseContext":
@@ -185,6 +224,30 @@ def _flow(request: RunRequest) -> calls.Flow:
             return calls.LangflowApiFlow(api.url, api.flow, request.api_key, request.timeout_seconds)
 
 
+def _reported(running: _Running, timeout_seconds: float, log: Path) -> RunReport:
+    """How an attempt ended that has."""
+    try:
+        outcome, printed = running.future.result()
+    except FutureTimeout:
+        return _killed(AttemptOutcome.TIMED_OUT, log, _timed_out(timeout_seconds))
+    except CancelledError:
+        return _killed(running.ending or AttemptOutcome.CANCELLED, log, None)
+    except ProcessExpired as death:
+        return _killed(running.ending or AttemptOutcome.LOST, log, _died(death))
+    except Exception as error:  # noqa: BLE001 - what the flow gave can't be carried here
+        failure = Failure(type=type(error).__name__, message=f"its result can't be read: {error}", retryable=False)
+        return _killed(AttemptOutcome.FAILED, log, failure)
+    if isinstance(outcome, calls.FlowFailure):
+        return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
+    return RunReport(
+        AttemptOutcome.SUCCEEDED,
+        text=outcome.text,
+        outputs=dict(outcome.outputs),  # type: ignore[arg-type]
+        usage=_usage(outcome.usage),
+        log=printed,
+    )
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -193,9 +256,10 @@ def _mapping(value: object) -> dict[str, calls.JSON]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _report(outcome: AttemptOutcome, log: str, failure: Failure | None) -> RunReport:
+def _killed(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunReport:
     """Of an attempt whose worker was killed: what it had printed is still in its file."""
-    return RunReport(outcome, failure=failure, log=worker.log_tail(log))
+    printed = "".join(worker.log_tail(left) for left in log.parent.glob(f"{log.name}.*"))
+    return RunReport(outcome, failure=failure, log=printed)
 
 
 def _timed_out(seconds: float) -> Failure:

@@ -8,7 +8,7 @@ The chain of an exception is walked from the outside in, and the first link that
     ImportError             a package is missing: its name, and how to install it      permanent
     an HTTP status          408, 409, 425, 429, 5xx: try again, honouring Retry-After; other 4xx: permanent
     a missing key           which variable to set, and how                             permanent
-    a component unfinished  no model is chosen                                         permanent
+    an unfinished flow      no model is chosen, no file is named                       permanent
     no answer               refused, reset, timed out                                  try again
     anything else           try again: most of what fails at night is passing
 """
@@ -35,9 +35,21 @@ _KEY_IS_MISSING = re.compile(
     r"\b(missing|did not find|no|set the|provide an?)\b.{0,80}api[_ ]?key",
     re.IGNORECASE | re.DOTALL,
 )
-_IS_UNFINISHED = re.compile(
-    r"model selection is required|missing a provider|model name is required|no model class defined|unknown \w+ class",
-    re.IGNORECASE,
+_UNFINISHED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(
+            r"model selection is required|missing a provider|model name is required|no model class|unknown \w+ class",
+            re.IGNORECASE,
+        ),
+        "Choose a model in Langflow, and apply the flow again.",
+    ),
+    (re.compile(r"No files to process"), "Name the files by a tweak of the component's path: absolute paths."),
+    (re.compile(r"Langflow's application services"), "Replace the component: here is no Langflow server."),
+)
+"""What lfx's components say when the canvas is not finished, or asks for what only Langflow's server has."""
+
+_INSTALL_HINT = re.compile(
+    r"(?:pip3? install|pip install -U|pip or conda to install|poetry add|uv add) +[`'\"]?([A-Za-z0-9_.\[\]-]+)"
 )
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:API_?KEY|TOKEN|SECRET|KEY)\b")
 
@@ -172,23 +184,19 @@ def _wrong_code(error: BaseException, text: str) -> Verdict | None:
 def _missing_package(error: BaseException, text: str) -> Verdict | None:
     if not isinstance(error, ImportError):
         return None
-    hint = re.search(r"(?:pip3? install|pip install -U|poetry add|uv add) +[`'\"]?([A-Za-z0-9_.\[\]-]+)", text)
-    module = error.name
-    if hint is not None:
-        package = hint[1].rstrip(".")
-    elif isinstance(error, ModuleNotFoundError) and module:
-        package = distribution(module)
+    hint = _INSTALL_HINT.search(text)
+    module = error.name or ""
+    said = _sentence(text)
+    if module.partition(".")[0] == "langflow":
+        message = f"It needs Langflow's own server, which is not here: replace the component. ({said})"
+    elif hint is not None or (isinstance(error, ModuleNotFoundError) and module):
+        package = hint[1].rstrip(".") if hint is not None else distribution(module)
+        message = f"The package {package} is missing: pip install {package} in the engine's environment. ({said})"
     elif module:
-        return Verdict(
-            retryable=False,
-            message=f"{text}. The version of {distribution(module)} in the engine's environment does not fit the flow.",
-        )
+        message = f"{said} The version of {distribution(module)} in the engine's environment does not fit the flow."
     else:
-        return Verdict(retryable=False, message=f"{text}. Install what is missing in the engine's environment.")
-    return Verdict(
-        retryable=False,
-        message=f"The package {package} is missing: pip install {package} in the engine's environment. ({text})",
-    )
+        message = f"{said} Install what is missing in the engine's environment."
+    return Verdict(retryable=False, message=message)
 
 
 def _status(error: BaseException, text: str) -> Verdict | None:
@@ -217,9 +225,10 @@ def _missing_key(error: BaseException, text: str) -> Verdict | None:
 
 
 def _unfinished(error: BaseException, text: str) -> Verdict | None:
-    if not isinstance(error, ValueError) or not _IS_UNFINISHED.search(text):
+    if not isinstance(error, ValueError | RuntimeError):
         return None
-    return Verdict(retryable=False, message=f"{_sentence(text)} Choose a model in Langflow, and apply the flow again.")
+    mend = next((mend for said, mend in _UNFINISHED if said.search(text)), None)
+    return None if mend is None else Verdict(retryable=False, message=f"{_sentence(text)} {mend}")
 
 
 def _no_answer(error: BaseException, text: str) -> Verdict | None:

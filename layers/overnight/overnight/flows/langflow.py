@@ -7,12 +7,14 @@ the environment that lfx reads while it is imported.
 import asyncio
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import lfx
 from lfx.exceptions.tweaks import TweakRefusedError
 from lfx.graph.graph.base import Graph
 from lfx.load import aload_flow_from_json
-from lfx.preload import prewarm_core_imports
+from lfx.preload import prewarm_core_imports, teardown_warm_services
 from lfx.run._defaults import apply_run_defaults
 from lfx.schema.schema import INPUT_FIELD_NAME
 from lfx.serialization.serialization import serialize
@@ -63,8 +65,12 @@ async def arun(call: Call, flow: LangflowFlow) -> Result:
 
 
 def warm_up() -> None:
-    """Import lfx's core components and run a flow of three of them, without any side effect."""
-    prewarm_core_imports(warmup_run=True, teardown_services=True)
+    """Import lfx's core components and run, in a loop of its own, the flow that lfx ships: "Hello, World!"."""
+    prewarm_core_imports(warmup_run=False, teardown_services=False)
+    hello = Path(lfx.__file__).parent / "templates/flows/hello-world.json"
+    flow = LangflowFlow(hello.read_text(encoding="utf-8"))
+    asyncio.run(arun(Call("warm-up", "warm-up", "warm-up", attempt=1, flow=flow), flow))
+    teardown_warm_services()
     _register_variables()
 
 

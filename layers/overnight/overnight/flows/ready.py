@@ -5,6 +5,7 @@ model provider do on first use. Both may be called again, and in the process fro
 leaves a thread or a connection behind.
 """
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -39,7 +40,11 @@ def prepare() -> ModuleType:
 
 
 def preload(providers: Iterable[str] = DEFAULT_PROVIDERS) -> tuple[str, ...]:
-    """Do ahead of need what makes the first flow slow; gives the providers that were there to be imported."""
+    """Do ahead of need what makes the first flow slow; gives the providers that were there to be imported.
+
+    What is in memory afterwards is kept from the garbage collector, so that forked workers go on sharing it. Not to be
+    called from a running event loop. Raises ImportError where lfx is missing.
+    """
     langflow = prepare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,6 +52,8 @@ def preload(providers: Iterable[str] = DEFAULT_PROVIDERS) -> tuple[str, ...]:
         found = tuple(name for name in providers if importlib.util.find_spec(name) is not None)
         for name in found:
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql import paging
-from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.gates import Gate, Gates
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import agent_versions, agents, alarms, deliveries, periods, states, subscriptions
@@ -228,7 +228,12 @@ class Agents:
         if cursor is not None:
             query = query.where(key > paging.decode(cursor, str)[0])
         query = query.order_by(key).limit(limit + 1)
-        rows = self._database.read(lambda reading: reading.all(Statement(query)))
+
+        def read(reading: Reading) -> list[Row]:
+            self._gates.settle(reading)
+            return reading.all(Statement(query))
+
+        rows = self._database.read(read)
         items = tuple(
             (self._gates.agent(agent_id, edition, body), AgentState.model_validate_json(state))
             for _, agent_id, edition, body, state in rows[:limit]

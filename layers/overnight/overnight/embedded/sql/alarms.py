@@ -64,6 +64,8 @@ class SqlAlarmClock:
     def __init__(self, database: Database, rings_at: RingsAt = lambda _agent, _trigger, armed: armed.next) -> None:
         self._database = database
         self._rings_at = rings_at
+        self.wake: Callable[[], None] = database.wake
+        """Called after a commit that set an alarm."""
 
     # The port
 
@@ -85,7 +87,7 @@ class SqlAlarmClock:
                 nominal=to_us(alarm.nominal),
                 due=to_us(alarm.due),
             )
-            transaction.after_commit.append(self._database.wake)
+            transaction.after_commit.append(self.wake)
 
         self._database.write(work)
 

@@ -76,6 +76,11 @@ class Transaction(Reading):
         self.before_commit: dict[str, Callable[[Transaction], None]] = {}
         self.after_commit: list[Callable[[], None]] = []
 
+    def flush(self) -> None:
+        """Write what was put off to the end."""
+        for act in self.before_commit.values():
+            act(self)
+
     def run(self, statement: Statement, **parameters: Any) -> int:
         """Write; how many rows were."""
         self.writes += 1
@@ -103,11 +108,17 @@ class Database(Protocol):
 
     dialect: Dialect
 
+    shared: bool
+    """Whether several engines may use it at once."""
+
     wake: Callable[[], None]
     """Called after a commit that made something due: a message, an alarm, an event, a delivery."""
 
     def write(self, work: Work[T]) -> T:
         """Do the work in a transaction, durable when this returns. Raises Unavailable, and what the work raises."""
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do all that is read and written within as one transaction; it may be called again."""
 
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed. Raises Unavailable."""
@@ -119,7 +130,8 @@ class Database(Protocol):
 def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database:
     """Open the database behind an SQLAlchemy URL, and bring its tables up to date.
 
-    `sqlite://` is in memory, `sqlite:///overnight.db` a file. Raises Invalid, Unavailable.
+    `sqlite://` is in memory, `sqlite:///overnight.db` a file, `postgresql://host/name` a server's. Raises Invalid,
+    Unavailable.
     """
     parsed = make_url(url)
     match parsed.get_backend_name():
@@ -127,5 +139,9 @@ def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database
             from overnight.embedded.sql.sqlite import SqliteDatabase  # noqa: PLC0415 - a driver is imported when needed
 
             return SqliteDatabase(parsed, wake)
+        case "postgresql":
+            from overnight.embedded.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415
+
+            return PostgresqlDatabase(parsed, wake)
         case other:
             raise Invalid.field("database", f"{other!r} is none of the databases Overnight runs on: sqlite, postgresql")

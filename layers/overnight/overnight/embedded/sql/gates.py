@@ -27,7 +27,8 @@ _JOINED = select(agents.c.id, agents.c.edition, agents.c.body, states.c.body).jo
 )
 _READ = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")))
 _READ_BY_NAME = Statement(_JOINED.where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-_LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=states))
+# Both rows: PostgreSQL reads again, after it waited, only what it locks.
+_LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=[states, agents]))
 _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
@@ -125,8 +126,14 @@ class Gates:
 
     # Reading
 
+    def settle(self, reading: Reading) -> None:
+        """Have the states in the database, for a statement that searches them, as the transaction knows them."""
+        if isinstance(reading, Transaction):
+            self._flush(reading)
+
     def read(self, reading: Reading, ref: str) -> Gate:
         """The agent of that id or name with its state. Raises AgentNotFound."""
+        self.settle(reading)
         row = reading.one(_READ, agent_id=ref) or reading.one(_READ_BY_NAME, name=ref)
         if row is None:
             raise AgentNotFound(ref)

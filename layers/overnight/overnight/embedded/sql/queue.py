@@ -1,8 +1,9 @@
 """The work queue: a table of messages, which verbs fill in their own transactions.
 
 A message is there until its attempt has started (or its execution has ended); whoever takes it has it to himself for a
-while, and then it comes again. Here that while is kept in memory: SQLite serves one engine, and one that starts afresh
-should see at once what the one before it had taken but not begun.
+while, and then it comes again. SQLite serves one engine, so there that while is kept in memory: it costs no write, and
+an engine that starts afresh sees at once what the one before it had taken but not begun. Where several engines share a
+database, the while is in the table.
 """
 
 import threading
@@ -10,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select, update
 
-from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.database import Database, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import queue
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
@@ -41,6 +42,31 @@ _READ = Statement(
     .order_by(queue.c.visible_at)
     .limit(bindparam("most"))
 )
+_LONGEST_DUE = (
+    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.visible_at)
+    .where(queue.c.visible_at <= bindparam("now"))
+    .order_by(queue.c.visible_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("longest_due")
+)
+_TAKE = Statement(
+    update(queue)
+    .where(
+        queue.c.execution_id == _LONGEST_DUE.c.execution_id,
+        queue.c.attempt == _LONGEST_DUE.c.attempt,
+        queue.c.kind == _LONGEST_DUE.c.kind,
+    )
+    .values({"visible_at": bindparam("until")})
+    .returning(
+        queue.c.execution_id,
+        queue.c.attempt,
+        queue.c.kind,
+        queue.c.agent_id,
+        queue.c.due,
+        _LONGEST_DUE.c.visible_at,
+    )
+)
 _EARLIEST = Statement(select(func.min(queue.c.visible_at)).where(queue.c.visible_at > bindparam("now")))
 _DONE = Statement(
     delete(queue).where(
@@ -67,6 +93,8 @@ class SqlWorkQueue:
         self, database: Database, now: Callable[[], datetime], visibility_seconds: float = VISIBILITY_SECONDS
     ) -> None:
         self._database = database
+        self.wake: Callable[[], None] = database.wake
+        """Called after a commit that sent a message."""
         self._now = now
         self._visibility_us = round(visibility_seconds * 1_000_000)
         self._lock = threading.Lock()
@@ -82,24 +110,16 @@ class SqlWorkQueue:
     def receive(self, limit: int, now: datetime) -> Sequence[Message]:
         """Take up to `limit` messages that are due, the longest due first."""
         moment = to_us(now)
+        until = moment + self._visibility_us
         with self._lock:
             self._give_back(moment)
-            most = limit + sum(len(keys) for keys in self._taken.values())
-            received: list[Message] = []
-            for execution_id, attempt, kind, agent_id, due in self._database.read(
-                lambda reading: reading.all(_READ, now=moment, most=most)
-            ):
-                key = (execution_id, attempt, kind)
-                taken = self._taken.get(execution_id)
-                if taken is not None and key in taken:
-                    continue
-                self._taken.setdefault(execution_id, {})[key] = moment + self._visibility_us
-                received.append(
-                    Message(kind=kind, execution_id=execution_id, agent_id=agent_id, attempt=attempt, due=from_us(due))
-                )
-                if len(received) == limit:
-                    break
-            return received
+            rows = self._take(limit, moment, until) if self._database.shared else self._read(limit, moment)
+            for execution_id, attempt, kind, *_ in rows:
+                self._taken.setdefault(execution_id, {})[execution_id, attempt, kind] = until
+        return [
+            Message(kind=kind, execution_id=execution_id, agent_id=agent_id, attempt=attempt, due=from_us(due))
+            for execution_id, attempt, kind, agent_id, due, *_ in rows
+        ]
 
     def done(self, message: Message) -> None:
         """Acknowledge: the message doesn't come again. Nothing is written where a verb has removed it already."""
@@ -133,7 +153,7 @@ class SqlWorkQueue:
                 due=due,
                 visible_at=to_us(self._now()) if due is None else due,
             )
-            transaction.after_commit.append(self._database.wake)
+            transaction.after_commit.append(self.wake)
 
     def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
         """Remove what an execution's move made stale: messages of attempts that have started, or can't any more."""
@@ -152,6 +172,17 @@ class SqlWorkQueue:
         transaction.after_commit.append(partial(self._release, message.execution_id, message.attempt, message.kind))
 
     # What was taken
+
+    def _read(self, limit: int, now: int) -> list[Row]:
+        """The longest due of those that were not taken here."""
+        most = limit + sum(len(keys) for keys in self._taken.values())
+        rows = self._database.read(lambda reading: reading.all(_READ, now=now, most=most))
+        return [row for row in rows if row[:3] not in self._taken.get(row[0], ())][:limit]
+
+    def _take(self, limit: int, now: int, until: int) -> list[Row]:
+        """The longest due, which nobody else is given from now on."""
+        rows = self._database.write(lambda transaction: transaction.all(_TAKE, now=now, most=limit, until=until))
+        return sorted(rows, key=lambda row: row[-1])
 
     def _give_back(self, now: int) -> None:
         for execution_id, keys in list(self._taken.items()):

@@ -65,6 +65,8 @@ class _Job:
 class SqliteDatabase:
     """A file, or a database in memory that lives as long as this object."""
 
+    shared = False
+
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
         self.dialect: Dialect = sqlite.dialect(paramstyle="named")
         self.wake = wake
@@ -75,6 +77,7 @@ class SqliteDatabase:
         self._seen: int | None = None
         # Held from the beginning of a transaction to its end; reads of a database in memory share its connection.
         self._exclusive = threading.RLock()
+        self._joined = threading.local()
         self._connection = self._connect()
         self._prepare()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -148,7 +151,9 @@ class SqliteDatabase:
     # Reading
 
     def read(self, work: Callable[[Reading], T]) -> T:
-        """Read what is committed."""
+        """Read what is committed, or, within `together`, what is about to be."""
+        if (transaction := self._transaction) is not None:
+            return work(transaction)
         if self._closed:
             raise Unavailable("the database is closed")
         try:
@@ -173,6 +178,8 @@ class SqliteDatabase:
 
     def write(self, work: Work[T]) -> T:
         """Do the work in the next transaction."""
+        if (transaction := self._transaction) is not None:
+            return work(transaction)
         if self._closed:
             raise Unavailable("the database is closed")
         if threading.current_thread() is self._writer:
@@ -186,6 +193,25 @@ class SqliteDatabase:
             raise job.error
         result: T = job.result
         return result
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do all that is read and written within as one transaction."""
+        if self._transaction is not None:
+            return work()
+
+        def joined(transaction: Transaction) -> T:
+            self._joined.transaction = transaction
+            try:
+                return work()
+            finally:
+                self._joined.transaction = None
+
+        return self.write(joined)
+
+    @property
+    def _transaction(self) -> Transaction | None:
+        """The transaction of `together` that this thread is in."""
+        return getattr(self._joined, "transaction", None)
 
     def _write_forever(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -247,8 +273,7 @@ class SqliteDatabase:
                         if transaction.writes != written or isinstance(error, sqlite3.Error):
                             raise
                         job.error = error
-                for act in transaction.before_commit.values():
-                    act(transaction)
+                transaction.flush()
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._memory.clear()

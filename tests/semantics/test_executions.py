@@ -1,0 +1,480 @@
+"""Executions: one durable record for each accepted firing, and what becomes of it."""
+
+import pytest
+from tests.support.flows import broken, failed, ok
+from tests.support.world import World, statuses
+
+from overnight.core import lifecycle, retry, run
+from overnight.core.payloads import opened
+from overnight.errors import AgentNotFound, IdempotencyMismatch, LineFull, NoFreeSlot, NotRedrivable
+from overnight.executions import FiringKind, Message
+from overnight.ports import ExecutionFilter, RunReport, RunRequest
+
+
+def test_an_execution_is_recorded_before_it_runs_and_keeps_what_it_was_given_and_gave(world: World):
+    world.agent(input={"input_value": "by default", "tweaks": {"llm": {"temperature": 0}}})
+    row = world.trigger(input={"input_value": "now"}, payload={"from": "me"})
+    assert (row.status, row.kind, row.attempt, row.created_at) == ("pending", "manual", 0, world.now)
+    world.flows.says("agent", ok("all is well"))
+    world.advance(3)
+    world.drain()
+    row = world.row(row)
+    assert (row.status, row.started_at, row.finished_at) == ("succeeded", world.now, world.now)
+    assert opened(world.ports.blobs, row.output) == {"text": "all is well", "outputs": {}}
+    (given,) = world.flows.ran
+    assert given.input["input_value"] == "now"
+    assert given.input["tweaks"] == {"llm": {"temperature": 0}}
+    assert given.payload == {"from": "me"}
+    assert given.session_id == row.id
+
+
+def test_a_shared_session_is_that_of_the_agent(world: World):
+    agent = world.agent(input={"share_session": True})
+    world.trigger()
+    world.trigger()
+    world.drain()
+    assert [given.session_id for given in world.flows.ran] == [agent.id, agent.id]
+
+
+def test_what_is_large_is_held_elsewhere_and_read_back(world: World):
+    world.agent()
+    large = {"text": "x" * 50_000}
+    world.flows.says("agent", RunReport(ok().outcome, text="y" * 50_000))
+    row = world.trigger(payload=large)
+    world.drain()
+    row = world.row(row)
+    assert len(row.model_dump_json()) < 4_096
+    assert opened(world.ports.blobs, row.payload) == large
+    assert opened(world.ports.blobs, row.output) == {"text": "y" * 50_000, "outputs": {}}
+    assert world.flows.ran[0].payload == large
+
+
+def test_variables_are_resolved_at_run_time_and_never_stored(world: World):
+    world.agent(variables={"WORD": "env:GREETING"})
+    row = world.trigger()
+    world.drain()
+    assert world.flows.ran[0].variables == {"WORD": "hello"}
+    assert "hello" not in world.row(row).model_dump_json()
+    assert "hello" not in repr(world.flows.ran[0])
+
+
+def test_a_missing_variable_fails_at_once_and_says_how_to_set_it(world: World):
+    world.agent(variables={"KEY": "secret:openai"})
+    row = world.trigger()
+    world.live(minutes=10)
+    row = world.row(row)
+    assert (row.status, row.attempt) == ("failed", 1)
+    assert row.failure
+    assert "overnight secrets set openai" in row.failure.message
+    assert not world.flows.ran
+
+
+# Dedupe
+
+
+def test_the_same_idempotency_key_gives_the_same_execution(world: World):
+    world.agent()
+    first = world.trigger(idempotency_key="k", payload={"n": 1})
+    world.drain()
+    again = world.trigger(idempotency_key="k", payload={"n": 1})
+    world.drain()
+    assert again.id == first.id
+    assert again.status == "succeeded"
+    assert len(world.flows.ran) == len(world.rows()) == 1
+    assert world.trigger(idempotency_key="other").id != first.id
+
+
+@pytest.mark.parametrize("other", [{"payload": {"n": 2}}, {"input": {"input_value": "x"}}, {"test": True}, {}])
+def test_the_same_idempotency_key_with_another_body_is_refused(world: World, other: dict[str, object]):
+    world.agent()
+    world.trigger(idempotency_key="k", payload={"n": 1})
+    with pytest.raises(IdempotencyMismatch):
+        world.trigger(idempotency_key="k", **other)
+    assert len(world.rows()) == 1
+
+
+def test_an_idempotency_key_belongs_to_its_agent(world: World):
+    world.agent("a")
+    world.agent("b")
+    assert world.trigger("a", idempotency_key="k").id != world.trigger("b", idempotency_key="k").id
+
+
+def test_what_was_accepted_once_is_not_refused_when_it_is_repeated(world: World):
+    world.agent(concurrency={"queue_limit": 1})
+    first = world.trigger(idempotency_key="first")
+    world.trigger()
+    with pytest.raises(LineFull):
+        world.trigger()
+    assert world.trigger(idempotency_key="first").id == first.id
+
+
+def test_a_refused_firing_leaves_no_record_so_that_it_can_succeed_later(world: World):
+    world.agent(concurrency={"queue_limit": 1})
+    world.trigger()
+    world.trigger()
+    with pytest.raises(LineFull) as refusal:
+        world.trigger(idempotency_key="k")
+    assert refusal.value.retry_after_seconds > 0
+    assert len(world.rows()) == 2
+    assert world.heard("execution.refused")[0]["code"] == "line_full"
+    world.drain()
+    assert world.trigger(idempotency_key="k").status == "pending"
+
+
+def test_by_hand_an_agent_that_is_not_active_is_refused_when_no_slot_is_free(world: World):
+    world.agent(enabled=False)
+    row = world.trigger()
+    with pytest.raises(NoFreeSlot):
+        world.trigger()
+    world.drain()
+    assert statuses(world.rows()) == ["succeeded"]
+    assert world.trigger().id != row.id
+
+
+def test_an_agent_that_is_not_there_runs_nothing(world: World):
+    with pytest.raises(AgentNotFound):
+        world.trigger("nobody")
+    agent = world.agent()
+    lifecycle.delete(world.ports, "agent")
+    for ref in ("agent", agent.id):
+        with pytest.raises(AgentNotFound):
+            world.trigger(ref)
+    assert not world.rows()
+
+
+# The line
+
+
+def test_the_line_is_first_in_first_out(world: World):
+    world.agent()
+    rows = [world.trigger() for _ in range(5)]
+    world.drain()
+    assert [given.execution.id for given in world.flows.ran] == [row.id for row in rows]
+
+
+def test_never_more_than_max_parallel_run_at_once(world: World):
+    world.agent(concurrency={"max_parallel": 2})
+    world.hold("agent")
+    rows = [world.trigger() for _ in range(5)]
+    world.drain()
+    assert len(world.under) == 2
+    for row in rows:
+        world.finish(row)
+        world.drain()
+        assert len(world.under) <= 2
+    assert statuses(world.rows()) == ["succeeded"] * 5
+
+
+def test_allow_runs_everything_at_once(world: World):
+    world.agent(concurrency={"on_overlap": "allow"})
+    world.hold("agent")
+    for _ in range(5):
+        world.trigger()
+    world.drain()
+    assert len(world.under) == 5
+
+
+def test_skip_records_what_it_leaves_out(world: World):
+    world.agent(concurrency={"on_overlap": "skip"})
+    world.hold("agent")
+    first = world.trigger()
+    world.drain()
+    world.trigger()
+    world.finish(first)
+    assert statuses(world.rows()) == ["succeeded", "skipped (overlap)"]
+
+
+def test_queue_one_keeps_the_newest_and_names_it_in_those_it_replaced(world: World):
+    world.agent(concurrency={"on_overlap": "queue_one"})
+    world.hold("agent")
+    first, *replaced, newest = [world.trigger() for _ in range(4)]
+    assert statuses(world.rows()) == ["pending", "skipped (coalesced)", "skipped (coalesced)", "pending"]
+    assert [world.row(row).into for row in replaced] == [replaced[1].id, newest.id]
+    world.drain()
+    world.finish(first)
+    world.drain()
+    world.finish(newest)
+    world.check()
+
+
+def test_cancel_running_cancels_the_oldest_and_starts_the_newest_when_its_worker_lets_go(world: World):
+    world.agent(concurrency={"on_overlap": "cancel_running"})
+    world.hold("agent")
+    old = world.trigger()
+    world.drain()
+    new = world.trigger()
+    world.live(5)
+    assert statuses(world.rows()) == ["cancelled (overlap)", "pending"]
+    assert world.flows.stopped == [old.id]
+    assert set(world.state().running) == {old.id}
+    world.finish(old)
+    world.drain()
+    assert statuses(world.rows()) == ["cancelled (overlap)", "running"]
+    world.finish(new)
+    world.check()
+
+
+def test_cancel_running_starts_the_newest_when_the_lease_of_the_cancelled_one_ends(world: World):
+    world.agent(concurrency={"on_overlap": "cancel_running"})
+    world.hold("agent")
+    old = world.trigger()
+    world.drain()
+    lease = world.row(old).lease
+    assert lease
+    world.advance(5)
+    new = world.trigger()
+    world.live((lease.until - world.now).total_seconds() - 1, step=1)
+    assert statuses(world.rows()) == ["cancelled (overlap)", "pending"]
+    world.live(31, step=1)
+    assert statuses(world.rows()) == ["cancelled (overlap)", "running"]
+    # The old worker lets go at last, and changes nothing.
+    world.finish(old)
+    assert set(world.state().running) == {new.id}
+    world.finish(new)
+    assert statuses(world.rows()) == ["cancelled (overlap)", "succeeded"]
+
+
+def test_cancel_running_takes_back_what_no_worker_has_taken_up(world: World):
+    world.agent(concurrency={"on_overlap": "cancel_running"})
+    world.trigger()
+    world.trigger()
+    world.drain()
+    assert statuses(world.rows()) == ["cancelled (overlap)", "succeeded"]
+    assert len(world.flows.ran) == 1
+
+
+# Deadlines
+
+
+def test_what_could_not_start_in_time_is_skipped(world: World):
+    world.agent(start_deadline_seconds=60)
+    world.hold("agent")
+    first, _ = world.trigger(), world.trigger()
+    world.live(59)
+    assert statuses(world.rows()) == ["running", "pending"]
+    world.live(31)
+    assert statuses(world.rows()) == ["running", "skipped (expired)"]
+    world.finish(first)
+    world.check()
+
+
+def test_what_has_a_slot_but_no_worker_in_time_is_skipped_and_its_slot_freed(world: World):
+    world.agent(start_deadline_seconds=60, retention_days=90)
+    late, next_ = world.trigger(), world.trigger()
+    world.advance(30)
+    fresh = world.trigger()
+    world.advance(31)
+    world.drain()
+    assert statuses(world.rows()) == ["skipped (expired)", "skipped (expired)", "succeeded"]
+    assert [world.row(row).status for row in (late, next_, fresh)] == ["skipped", "skipped", "succeeded"]
+    kept = world.row(late).retain_until
+    assert kept
+    assert (kept - world.now).days == 90
+    assert not world.state().running
+
+
+def test_a_retry_has_no_deadline_to_start_by(world: World):
+    world.agent(start_deadline_seconds=60, retries={"attempts": 2, "backoff_seconds": 300, "jitter": "none"})
+    world.flows.says("agent", failed())
+    world.trigger()
+    world.live(minutes=10)
+    assert statuses(world.rows()) == ["succeeded"]
+
+
+# What is pinned
+
+
+def test_retries_use_the_definition_of_admission_and_so_does_a_redrive(world: World):
+    world.agent(input={"input_value": "old"}, retries={"attempts": 2, "backoff_seconds": 10})
+    world.flows.says("agent", failed(), failed())
+    row = world.trigger()
+    world.drain()
+    world.edit("agent", input={"input_value": "new"}, retries={"attempts": 9})
+    world.live(60)
+    assert world.row(row).status == "failed"
+    retry.redrive(world.ports, row.id)
+    world.drain()
+    assert [given.input["input_value"] for given in world.flows.ran] == ["old", "old", "old"]
+    assert world.row(row).agent_version == 1
+
+
+def test_a_redrive_with_latest_uses_the_present_definition(world: World):
+    world.agent(input={"input_value": "old"}, retries={"attempts": 1})
+    world.flows.says("agent", failed())
+    row = world.trigger()
+    world.drain()
+    world.edit("agent", input={"input_value": "new"})
+    retry.redrive(world.ports, row.id, latest=True)
+    world.drain()
+    assert [given.input["input_value"] for given in world.flows.ran] == ["old", "new"]
+
+
+def test_an_edit_while_it_waits_does_not_reach_it(world: World):
+    world.agent(input={"input_value": "old"})
+    world.trigger()
+    world.edit("agent", input={"input_value": "new"})
+    world.trigger()
+    world.drain()
+    assert [given.input["input_value"] for given in world.flows.ran] == ["old", "new"]
+
+
+# Terminal statuses
+
+
+def every_verb(world: World, id_: str) -> None:
+    row = world.row(id_)
+    run.cancel(world.ports, id_)
+    for kind in ("run", "retry"):
+        for attempt in range(1, row.attempt + 3):
+            run.run(world.ports, Message(kind=kind, execution_id=id_, agent_id=row.agent_id, attempt=attempt))
+    for attempt in range(1, row.attempt + 2):
+        agent = world.store.agent_version(row.agent_id, row.agent_version)
+        late = run.Started(row.model_copy(update={"attempt": attempt}), agent)
+        run.finish(world.ports, [run.Ended(late, ok("late"))])
+    lifecycle.stop(world.ports, row.agent_id, cancel_running=True)
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "skipped (paused)"])
+def test_a_terminal_execution_never_changes(world: World, end: str):
+    world.agent(triggers=[{"name": "on", "event": {"name": "x"}}])
+    world.flows.says("agent", broken() if end == "failed" else ok())
+    if end == "skipped (paused)":
+        lifecycle.pause(world.ports, "agent")
+    world.send("x")
+    if end == "cancelled":
+        run.cancel(world.ports, world.rows()[0].id)
+    world.drain()
+    (before,) = world.rows()
+    assert statuses([before])[0].startswith(end)
+    if end != "failed":
+        with pytest.raises(NotRedrivable):
+            retry.redrive(world.ports, before.id)
+    every_verb(world, before.id)
+    world.live(minutes=10)
+    assert world.rows() == [before]
+
+
+def test_a_redrive_takes_up_a_failed_one_with_a_new_budget_its_id_and_history_kept(world: World):
+    world.agent(retries={"attempts": 2, "backoff_seconds": 1})
+    world.flows.says("agent", *[failed()] * 3)
+    row = world.trigger()
+    world.live(10)
+    assert (world.row(row).status, world.row(row).tries) == ("failed", 2)
+    taken_up = retry.redrive(world.ports, row.id)
+    assert (taken_up.status, taken_up.tries, taken_up.attempt, taken_up.finished_at) == ("pending", 0, 2, None)
+    world.live(10)
+    row = world.row(row)
+    assert (row.status, row.attempt, row.tries, row.redrives) == ("succeeded", 4, 2, 1)
+    assert [(a.number, str(a.outcome)) for a in world.store.attempts(row.id)] == [
+        (1, "failed"), (2, "failed"), (3, "failed"), (4, "succeeded"),
+    ]  # fmt: skip
+
+
+def test_failed_executions_are_redriven_in_bulk_by_filter(world: World):
+    for name in ("a", "b"):
+        world.agent(name)
+        world.flows.says(name, broken(), broken())
+        world.trigger(name)
+        world.trigger(name)
+    world.drain()
+    redriven = retry.redrive_all(world.ports, ExecutionFilter(agent_id=world.subjects["a"]))
+    assert sorted(redriven) == sorted(row.id for row in world.rows("a"))
+    world.drain()
+    assert statuses(world.rows("a")) == ["succeeded"] * 2
+    assert statuses(world.rows("b")) == ["failed"] * 2
+    assert retry.redrive_all(world.ports, ExecutionFilter(kinds=(FiringKind.EVENT,))) == []
+
+
+def test_a_redrive_of_a_stopped_agent_runs_because_somebody_asked_for_it(world: World):
+    world.agent()
+    world.flows.says("agent", broken())
+    row = world.trigger()
+    world.drain()
+    lifecycle.stop(world.ports, "agent")
+    retry.redrive(world.ports, row.id)
+    world.drain()
+    assert world.row(row).status == "succeeded"
+
+
+def test_a_redrive_of_a_deleted_agents_execution_is_refused(world: World):
+    world.agent()
+    world.flows.says("agent", broken())
+    row = world.trigger()
+    world.drain()
+    lifecycle.delete(world.ports, "agent")
+    with pytest.raises(AgentNotFound):
+        retry.redrive(world.ports, row.id)
+
+
+# Cancelling
+
+
+def test_cancelling_what_waits_takes_it_out_of_the_line_at_once(world: World):
+    world.agent()
+    world.hold("agent")
+    first, second, third = [world.trigger() for _ in range(3)]
+    world.drain()
+    assert run.cancel(world.ports, second.id).status == "cancelled"
+    assert [waiting.id for waiting in world.state().line] == [third.id]
+    world.finish(first)
+    world.drain()
+    world.finish(third)
+    assert statuses(world.rows()) == ["succeeded", "cancelled (requested)", "succeeded"]
+
+
+def test_cancelling_what_runs_is_recorded_at_once_and_frees_the_slot_when_the_worker_lets_go(world: World):
+    world.agent()
+    world.hold("agent")
+    first, second = world.trigger(), world.trigger()
+    world.drain()
+    run.cancel(world.ports, first.id)
+    assert world.row(first).status == "cancelled"
+    assert world.flows.stopped == [first.id]
+    # Messages that come twice, and rounds of the watchdog, free nothing either.
+    run.run(world.ports, Message(kind="run", execution_id=first.id, agent_id=first.agent_id, attempt=1))
+    world.live(15, step=1)
+    assert statuses(world.rows()) == ["cancelled (requested)", "pending"]
+    world.finish(first, ok("too late"))
+    world.drain()
+    assert statuses(world.rows()) == ["cancelled (requested)", "running"]
+    world.finish(second)
+    assert [str(attempt.outcome) for attempt in world.store.attempts(first.id)] == ["cancelled"]
+
+
+def test_cancelling_what_runs_frees_the_slot_at_the_leases_end_when_the_worker_is_gone(world: World):
+    world.agent()
+    world.hold("agent")
+    first, second = world.trigger(), world.trigger()
+    world.drain()
+    world.kill(first)
+    run.cancel(world.ports, first.id)
+    world.live(seconds=world.ports.lease_seconds + 30, step=2)
+    assert statuses(world.rows()) == ["cancelled (requested)", "running"]
+    world.finish(second)
+
+
+def test_cancelling_what_waits_for_a_retry_ends_it(world: World):
+    world.agent(retries={"attempts": 3, "backoff_seconds": 60, "jitter": "none"})
+    world.flows.says("agent", failed())
+    row = world.trigger()
+    world.drain()
+    assert world.row(row).status == "retrying"
+    run.cancel(world.ports, row.id)
+    world.live(minutes=10)
+    assert statuses(world.rows()) == ["cancelled (requested)"]
+    assert len(world.flows.ran) == 1
+
+
+def test_a_cancel_during_the_run_wins_over_its_outcome(world: World):
+    world.agent()
+    row = world.trigger()
+
+    def cancelled_meanwhile(request: RunRequest) -> RunReport:
+        run.cancel(world.ports, request.execution.id)
+        return ok()
+
+    world.flows.says("agent", cancelled_meanwhile)
+    world.drain()
+    assert statuses([world.row(row)]) == ["cancelled (requested)"]
+    assert world.heard("attempt.fenced")
+    assert not world.state().running
