@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from overnight import Agent, Overnight
-from overnight.flows.python import Context
+from overnight import Agent, Context, Overnight
 
 
 def tell(context: Context) -> str:

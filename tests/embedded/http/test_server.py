@@ -218,7 +218,10 @@ def test_a_connection_rests_between_requests(engine: Engine, monkeypatch: pytest
 )
 def test_what_is_no_http_is_400(line: socket.socket, request_: bytes) -> None:
     line.sendall(request_)
-    assert _read(line).startswith(b"HTTP/1.1 400 ")
+    answer = _read(line)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in answer
+    assert b'"code":"malformed"' in answer
 
 
 def test_header_bytes_beyond_ascii_do_no_harm(client: httpx.Client) -> None:

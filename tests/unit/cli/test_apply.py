@@ -49,7 +49,7 @@ AGENT = 'agents:\n  - name: a\n    flow: {python: "m:f"}\n'
         (AGENT + "    5: x\n    true: y\n", ["4: a key must be text; put 5 in quotes", "5: a key must be text"]),
         (AGENT + "    bogus: 1\n", ["4: agents.0.bogus (a): "]),
         (AGENT + "    retries:\n      attempts: 0\n", ["5: agents.0.retries.attempts (a): "]),
-        (AGENT + '    schedule:\n      cron: "61 * * * *"\n', ["4: agents.0.schedule.minute (a): 61 is out of range"]),
+        (AGENT + '    schedule:\n      cron: "61 * * * *"\n', ["5: agents.0.schedule.cron (a): minute: 61 is out of"]),
         (AGENT + "    triggers:\n      - name: t\n        interval: {hours: 0}\n", ["6: agents.0.triggers.0.interval"]),
         (AGENT + "    triggers:\n      - name: t\n", ["5: agents.0.triggers.0 (a): needs exactly one of cron, "]),
         (AGENT + "  - name: a\n    flow: {python: m:f}\n", ["4: agents.1.name (a): agents.0 is called so, too"]),

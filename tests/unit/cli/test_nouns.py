@@ -433,5 +433,5 @@ def test_verify_exits_1_on_findings(engine, overnight, wire) -> None:
 
     assert (ran.code, ran.err) == (1, "")
     assert "no record of this tick" in ran.out
-    assert ran.out.endswith("1 finding in 1 agent, 1 tick, 1 execution\n")
+    assert ran.out.endswith("1 finding in 1 agent, 1 tick, 1 unfinished execution\n")
     assert overnight("verify", "--json").code == 1

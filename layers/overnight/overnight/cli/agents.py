@@ -5,12 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from overnight.cli.agent import busy, print_agent, print_plan, print_stand
 from overnight.cli.connection import connect
 from overnight.cli.execution import change_as_text, follow, print_execution, short
 from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Cursor, Json, Limit, Url, Yes
-from overnight.cli.terminal import interactive, now, print_json, print_sheet, print_table, say, status_text, warn
+from overnight.cli.terminal import (
+    interactive,
+    may_ask,
+    now,
+    print_json,
+    print_sheet,
+    print_table,
+    say,
+    status_text,
+    warn,
+)
 from overnight.cli.times import instant, moment
 from overnight.cli.values import assigned, interval, json_value, named
 
@@ -48,7 +59,7 @@ def list_(
             status_text(agent["status"]),
             moment(agent.get("next_run_at"), at),
             moment(agent.get("last_run_at"), at),
-            _busy(agent),
+            busy(agent),
         )
         for agent in page["items"]
     ]
@@ -66,7 +77,7 @@ def show(agent: Ref, json: Json = False, url: Url = URL) -> None:
     if json:
         print_json(view)
     else:
-        _print_agent(view)
+        print_agent(view)
 
 
 @app.command(
@@ -117,7 +128,7 @@ def create(
         document["variables"] = named(variables, "--var")
     with connect(url) as client:
         view = client.create_agent(document)
-    _print_stand(view, json=json)
+    print_stand(view, json=json)
 
 
 @app.command(
@@ -152,7 +163,7 @@ def start(agent: Ref, json: Json = False, url: Url = URL) -> None:
     """Start an agent: arm its schedules, take its webhooks and events."""
     with connect(url) as client:
         view = client.start(agent)
-    _print_stand(view, json=json)
+    print_stand(view, json=json)
 
 
 @app.command(epilog=examples("overnight agents stop hello", "overnight agents stop hello --cancel-running"))
@@ -167,7 +178,7 @@ def stop(
     """Stop an agent: disarm its schedules, cancel its line."""
     with connect(url) as client:
         view = client.stop(agent, cancel_running=cancel_running)
-    _print_stand(view, json=json)
+    print_stand(view, json=json)
 
 
 @app.command(
@@ -182,7 +193,7 @@ def pause(
     """Pause an agent: disarm its schedules, let its line wait."""
     with connect(url) as client:
         view = client.pause(agent, note=note)
-    _print_stand(view, json=json)
+    print_stand(view, json=json)
 
 
 @app.command(epilog=examples("overnight agents resume hello"))
@@ -190,7 +201,7 @@ def resume(agent: Ref, json: Json = False, url: Url = URL) -> None:
     """Resume an agent that is paused."""
     with connect(url) as client:
         view = client.resume(agent)
-    _print_stand(view, json=json)
+    print_stand(view, json=json)
 
 
 @app.command(
@@ -242,7 +253,7 @@ def delete(agent: Ref, yes: Yes = False, url: Url = URL) -> None:
     with connect(url) as client:
         name = client.agent(agent)["name"]
         if not yes:
-            if not interactive():
+            if not may_ask():
                 raise Misuse(f"this deletes {name}; say --yes")
             typer.confirm(f"Delete {name}?", abort=True)
         client.delete_agent(agent)
@@ -305,13 +316,13 @@ def backfill(
     with connect(url) as client:
         plan = client.backfill(agent, since=first, until=last, trigger=trigger, dry_run=True)
         if not json:
-            _print_plan(plan)
+            print_plan(plan)
         if dry_run or not plan["count"]:
             if json:
                 print_json(plan)
             return
         if not yes:
-            if not interactive():
+            if not may_ask():
                 raise Misuse(f"this runs {plural(plan['count'], 'tick')}; say --yes, or --dry-run")
             typer.confirm(f"Run {plural(plan['count'], 'tick')}?", abort=True)
         done = client.backfill(agent, since=first, until=last, trigger=trigger)
@@ -321,78 +332,9 @@ def backfill(
         say(f"backfill {done['backfill_id']}: {plural(len(done['execution_ids']), 'execution')}")
 
 
-def _print_stand(view: "View", *, json: bool) -> None:
-    if json:
-        print_json(view)
-        return
-    at = now()
-    note = f" ({view['note']})" if view.get("note") else ""
-    following = f"; next run {moment(view['next_run_at'], at)}" if view.get("next_run_at") else ""
-    say(f"{view['name']} is {view['status']}{note}{following}")
-
-
 def _print_end(view: "View") -> None:
     text = (view.get("output") or {}).get("text")
     if view["status"] == "succeeded":
         say(text or f"{view['id']} succeeded")
         return
     print_execution(view)
-
-
-def _print_plan(plan: "View") -> None:
-    at = now()
-    rows = [(tick["trigger"], moment(tick["nominal"], at)) for tick in plan["ticks"]]
-    print_table(("TRIGGER", "TICK"), rows, empty="no tick of that time is left to run")
-    if plan.get("left_out"):
-        say(f"{plural(plan['left_out'], 'tick')} left out: they ran already")
-
-
-def _print_agent(view: "View") -> None:
-    at = now()
-    print_sheet(
-        [
-            ("name", view["name"]),
-            ("id", view["id"]),
-            ("description", view.get("description")),
-            ("status", status_text(view["status"], view.get("note"))),
-            ("version", view["version"]),
-            ("flow", _flow_text(view["flow"])),
-            ("next run", moment(view.get("next_run_at"), at)),
-            ("last run", moment(view.get("last_run_at"), at)),
-            ("now", _busy(view)),
-            *((f"trigger {trigger['name']}", _said(trigger, but="name")) for trigger in view.get("triggers") or []),
-            *((name, _said(view.get(name) or {})) for name in ("input", "variables", "retries", "concurrency")),
-            ("timeout", view.get("timeout_seconds") and f"{view['timeout_seconds']:g} s"),
-            ("start deadline", view.get("start_deadline_seconds") and f"{view['start_deadline_seconds']:g} s"),
-            ("notify", _said(view.get("notify") or {})),
-            ("retention", view.get("retention_days") and f"{view['retention_days']} days"),
-            ("created", moment(view.get("created_at"), at)),
-            ("updated", moment(view.get("updated_at"), at)),
-        ]
-    )
-
-
-def _flow_text(flow: "View") -> str:
-    if "python" in flow:
-        return str(flow["python"])
-    if "langflow_api" in flow:
-        return f"{flow['langflow_api']['flow']} on {flow['langflow_api']['url']}"
-    return f"{flow.get('name') or 'Langflow'} ({str(flow.get('langflow'))[:12]})"
-
-
-def _said(view: "View", *, but: str = "") -> str:
-    """`cron 0 8 * * *, timezone UTC`: what is said, without what is empty, zero or false."""
-    return ", ".join(f"{name} {_plain(value)}" for name, value in view.items() if name != but and value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return _said(value)
-    if isinstance(value, list):
-        return " ".join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _busy(agent: "View") -> str:
-    parts = ((agent.get("running"), "running"), (agent.get("waiting"), "waiting"))
-    return ", ".join(f"{count} {word}" for count, word in parts if count)

@@ -10,7 +10,7 @@ from overnight.cli.connection import connect
 from overnight.cli.failure import Failure, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Json, Url, Yes
-from overnight.cli.terminal import interactive, print_json, say
+from overnight.cli.terminal import may_ask, print_json, say
 
 if TYPE_CHECKING:
     from overnight.cli.declarations import Declaration, Declarations
@@ -108,7 +108,7 @@ def _left_out(client: "Client", declarations: "Declarations") -> list[str]:
 
 def _ask(leaving: Sequence[str]) -> None:
     told = f"{plural(len(leaving), 'agent')} not in the file: {', '.join(leaving)}"
-    if not interactive():
+    if not may_ask():
         raise Misuse(f"--prune deletes {told}; say --yes")
     typer.confirm(f"Delete {told}?", abort=True)
 

@@ -20,7 +20,7 @@ from overnight.cli.execution import (
 from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Agent, Cursor, Json, Limit, Since, Until, Url, Yes
-from overnight.cli.terminal import interactive, now, print_json, print_json_line, print_table, say, warn
+from overnight.cli.terminal import may_ask, now, print_json, print_json_line, print_table, say, warn
 from overnight.cli.times import instant
 
 __all__ = ["app"]
@@ -210,7 +210,7 @@ def redrive(
             view = client.redrive(resolve(client, execution), latest=latest)
             told = f"{view['id']} is {view['status']}"
         else:
-            if not yes and interactive():
+            if not yes and may_ask():
                 typer.confirm(f"Run again all that failed{f' of {agent}' if agent else ''}?", abort=True)
             view = client.redrive_all(
                 agent=agent,

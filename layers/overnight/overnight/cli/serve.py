@@ -1,5 +1,6 @@
 """The embedded engine: API, alarm clock, watchdog and workers in one process."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -89,7 +90,8 @@ def serve(
 
 
 def _say_ready(url: str) -> None:
-    """For people; the log says the same for programs."""
+    """For people, and in the log for programs."""
+    logging.getLogger("overnight").info("engine.serving", extra={"facts": {"url": url}})
     if sys.stderr.isatty():
         sys.stderr.write(f"Overnight serves at {url}  (API: {url}/docs, stop: Ctrl-C)\n")
         sys.stderr.flush()

@@ -17,6 +17,7 @@ __all__ = [
     "console",
     "grid",
     "interactive",
+    "may_ask",
     "now",
     "print_json",
     "print_json_line",
@@ -59,6 +60,11 @@ def now() -> datetime:
 def interactive() -> bool:
     """Whether a person sees the output."""
     return sys.stdout.isatty()
+
+
+def may_ask() -> bool:
+    """Whether a person is there to answer a question."""
+    return interactive() and sys.stdin.isatty()
 
 
 def console() -> "Console":

@@ -10,7 +10,7 @@ from overnight.calendar.dates import format_instant
 from overnight.core.fire import admit
 from overnight.errors import AgentNotFound, Invalid, NotActive
 from overnight.executions import Firing, FiringKind, Status
-from overnight.ports import Ports
+from overnight.ports import ExecutionFilter, Ports
 from overnight.triggers import Schedule
 
 __all__ = ["MOST", "Backfill", "backfill"]
@@ -46,10 +46,12 @@ def backfill(
         raise Invalid.field("until", "must be later than since")
     if until > ports.now():
         raise Invalid.field("until", "must not be in the future")
+    identity = "\n".join((agent.id, format_instant(since), format_instant(until), trigger or ""))
+    id_ = hashlib.sha256(identity.encode()).hexdigest()[:16]
     found: list[tuple[str, datetime]] = []
     left_out = 0
     for name, schedule in _chosen(agent, trigger).items():
-        ran = _ran(ports, agent.id, name, since, until)
+        ran = _ran(ports, agent.id, name, since, until) | _backfilled(ports, agent.id, name, since, id_)
         anchor = state.anchors.get(name, agent.created_at)
         for tick in islice(schedule.calendar(anchor).runs(since, until), MOST + len(ran) + 1):
             if tick in ran:
@@ -59,8 +61,7 @@ def backfill(
     if len(found) > MOST:
         raise Invalid.field("until", f"the range has more than {MOST} ticks to run; choose a shorter one")
     found.sort(key=lambda item: item[1])
-    identity = "\n".join((agent.id, format_instant(since), format_instant(until), trigger or ""))
-    plan = Backfill(hashlib.sha256(identity.encode()).hexdigest()[:16], tuple(found), left_out)
+    plan = Backfill(id_, tuple(found), left_out)
     return plan if dry_run else _carried_out(ports, agent, state, plan)
 
 
@@ -77,6 +78,19 @@ def _ran(ports: Ports, agent_id: str, trigger: str, since: datetime, until: date
     """The ticks whose record is not a skipped one."""
     ledger = ports.store.ticks(agent_id, trigger, since, until)
     return {tick.nominal for tick in ledger if tick.status is not Status.SKIPPED}
+
+
+def _backfilled(ports: Ports, agent_id: str, trigger: str, since: datetime, id_: str) -> set[datetime]:
+    """The ticks that another backfill has taken up; none of them before it was over."""
+    where = ExecutionFilter(agent_id=agent_id, kinds=(FiringKind.BACKFILL,), trigger=trigger, since=since)
+    ran: set[datetime] = set()
+    cursor = None
+    while True:
+        page = ports.store.executions(where, cursor=cursor, limit=200)
+        ran |= {row.nominal for row in page.items if row.nominal and not row.dedupe_key.startswith(f"backfill:{id_}:")}
+        cursor = page.cursor
+        if cursor is None:
+            return ran
 
 
 def _carried_out(ports: Ports, agent: Agent, state: AgentState, plan: Backfill) -> Backfill:

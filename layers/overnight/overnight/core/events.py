@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 from overnight.agents import Agent
 from overnight.core.fire import admit
 from overnight.core.payloads import hold
-from overnight.errors import AgentNotFound, AgentStopped, Invalid, LineFull
+from overnight.errors import AgentNotFound, Invalid, LineFull
 from overnight.executions import Event, Firing, FiringKind, Held
 from overnight.ports import Ports
 from overnight.triggers import EventTrigger
@@ -33,8 +33,8 @@ class Sent:
 def send(ports: Ports, name: str, data: JsonValue = None, *, event_id: str | None = None) -> Sent:
     """Send an event to whoever subscribes to it.
 
-    The same id is the same event: it reaches every agent once. Raises Invalid (name, id) and LineFull when an agent's
-    line is full, before anything is kept.
+    The same id is the same event: it reaches every agent once. Raises Invalid (name, id); and LineFull when an agent's
+    line is full, after the others were reached: sent again under the same id, it reaches the rest.
     """
     try:
         event = Event(id=event_id or ports.new_id(), name=name, data=data, at=ports.now())
@@ -42,18 +42,29 @@ def send(ports: Ports, name: str, data: JsonValue = None, *, event_id: str | Non
         first = error.errors()[0]
         raise Invalid.field(str(first["loc"][0]), first["msg"]) from error
     duplicate = not ports.store.put_event(event)
-    return Sent(event, fan_out(ports, event), duplicate)
+    ids, refusals = _fan_out(ports, event)
+    if refusals:
+        raise refusals[0]
+    return Sent(event, ids, duplicate)
 
 
 def fan_out(ports: Ports, event: Event) -> tuple[str, ...]:
     """Bring an event to every subscriber, and say that it is done; the ids of their executions."""
-    ids = []
+    return _fan_out(ports, event)[0]
+
+
+def _fan_out(ports: Ports, event: Event) -> tuple[tuple[str, ...], list[LineFull]]:
+    ids, refusals = [], []
     for agent_id in _subscribers(ports, event):
-        id_ = _reach(ports, agent_id, event)
+        try:
+            id_ = _reach(ports, agent_id, event)
+        except LineFull as refusal:  # logged and counted; the others don't wait for it
+            refusals.append(refusal)
+            continue
         if id_ is not None:
             ids.append(id_)
     ports.store.event_done(event.id)
-    return tuple(ids)
+    return tuple(ids), refusals
 
 
 def _subscribers(ports: Ports, event: Event) -> list[str]:
@@ -62,7 +73,7 @@ def _subscribers(ports: Ports, event: Event) -> list[str]:
 
 
 def _reach(ports: Ports, agent_id: str, event: Event) -> str | None:
-    """The execution that the event becomes for one agent; None when no trigger of it lets the event through."""
+    """The execution that the event becomes for one agent; None when it takes none. Raises LineFull."""
     try:
         agent = ports.store.agent(agent_id)
     except AgentNotFound:
@@ -81,8 +92,7 @@ def _reach(ports: Ports, agent_id: str, event: Event) -> str | None:
     )
     try:
         admitted = admit(ports, firing)
-    except (LineFull, AgentStopped, AgentNotFound):
-        # The others must not wait for one whose line is full; the refusal is logged and counted.
+    except AgentNotFound:  # deleted in between
         return None
     return admitted.execution.id if admitted else None
 
@@ -94,11 +104,20 @@ def _matching(ports: Ports, agent: Agent, event: Event) -> EventTrigger | None:
         if not isinstance(trigger, EventTrigger) or trigger.event.name not in names:
             continue
         try:
-            if trigger.event.filter is None or _truthy(jmespath.search(trigger.event.filter, event.data)):
+            if trigger.event.filter is None or _truthy(_search(trigger.event.filter, event.data)):
                 return trigger
         except JMESPathError as error:
             ports.observe("event.filter_failed", agent=agent.name, trigger=trigger.name, error=str(error))
     return None
+
+
+def _search(expression: str, data: JsonValue) -> JsonValue:
+    """What the expression finds. Raises JMESPathError, whatever the sender's data do to it."""
+    try:
+        found: JsonValue = jmespath.search(expression, data)
+    except (TypeError, AttributeError, ArithmeticError, RecursionError) as error:  # `size > 1` of text, for example
+        raise JMESPathError(str(error)) from error
+    return found
 
 
 def _truthy(value: JsonValue) -> bool:
@@ -111,7 +130,7 @@ def _input(ports: Ports, trigger: EventTrigger, event: Event) -> Held | None:
     if trigger.event.input is None:
         return None
     try:
-        made = jmespath.search(trigger.event.input, event.data)
+        made = _search(trigger.event.input, event.data)
     except JMESPathError as error:
         ports.observe("event.input_failed", trigger=trigger.name, error=str(error))
         return None

@@ -98,7 +98,8 @@ Upcoming = tuple[datetime, datetime]
 def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> Upcoming | None:
     """A tick's time has come: record it, and return the next one. The hot path of the alarm clock.
 
-    A tick that was recorded before changes nothing; one that others are missing before is left to `walk`.
+    A tick that was recorded before changes nothing; one that is early, late or has others missing before it is left to
+    `walk`.
     """
     now = ports.now()
     taken: list[tuple[Agent, AgentState]] = []
@@ -106,7 +107,10 @@ def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> Upcoming 
     def gate(agent: Agent, state: AgentState) -> Admission | None:
         taken[:] = [(agent, state)]
         armed = state.schedules.get(name)
-        if armed is None or armed.next != nominal or name in state.catch_up or not ledger.on_time(nominal, now):
+        if armed is None or armed.next != nominal or name in state.catch_up:
+            return None
+        at = ledger.alarm_at(agent, name, armed)
+        if at is None or not ledger.on_time(at, now):
             return None
         return ledger.record(agent, state, ledger.step(agent, name, armed, None), now)
 
@@ -122,13 +126,14 @@ def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> Upcoming 
     except AgentNotFound:
         ports.clock.disarm(agent_id, name)
         return None
-    if admitted is None and taken and name not in taken[0][1].schedules:
+    ((agent, before),) = taken
+    if name not in before.schedules:
         ports.clock.disarm(agent_id, name)
         return None
-    if admitted is None or admitted.state is None:
+    if admitted is None or admitted.duplicate or admitted.state is None:
         return walk(ports, agent_id, name)
     _carried_out(ports, admitted)
-    return _upcoming(taken[0][0], name, admitted.state.schedules[name])
+    return _upcoming(agent, name, admitted.state.schedules[name])
 
 
 def _upcoming(agent: Agent, name: str, armed: Armed) -> Upcoming | None:

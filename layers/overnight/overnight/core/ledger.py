@@ -65,30 +65,36 @@ def calendar_of(agent: Agent, trigger: str, armed: Armed) -> Calendar:
 
 def alarm_at(agent: Agent, trigger: str, armed: Armed) -> datetime | None:
     """When the next tick is to be fired: its nominal instant and its jitter, UTC; None when there is no next one."""
-    if armed.next is None:
-        return None
-    calendar = calendar_of(agent, trigger, armed)
+    return None if armed.next is None else _fires_at(agent, trigger, calendar_of(agent, trigger, armed), armed.next)
+
+
+def _fires_at(agent: Agent, trigger: str, calendar: Calendar, tick: datetime) -> datetime:
     if not calendar.jitter:
-        return armed.next
-    return armed.next + calendar.delay(f"{agent.id}/{trigger}", armed.next, calendar.next(armed.next))
+        return tick
+    return tick + calendar.delay(f"{agent.id}/{trigger}", tick, calendar.next(tick))
 
 
-def on_time(nominal: datetime, now: datetime) -> bool:
-    """Whether a tick that fires now is on time."""
-    return now - nominal <= ON_TIME
+def on_time(at: datetime, now: datetime) -> bool:
+    """Whether a tick that was to be fired at that time, and is fired now, is neither early nor missed."""
+    return at <= now <= at + ON_TIME
 
 
 def plan(agent: Agent, trigger: str, armed: Armed, now: datetime) -> CatchUpPlan | None:
-    """The plan for the ticks that were missed by now, or None if the next one is on time."""
-    if armed.next is None or on_time(armed.next, now):
+    """The plan for the ticks that were missed by now, or None if the next one wasn't."""
+    at = alarm_at(agent, trigger, armed)
+    if armed.next is None or at is None or now <= at + ON_TIME:
         return None
     schedule = agent.document.schedules[trigger]
-    last = calendar_of(agent, trigger, armed).previous(now - ON_TIME)
+    calendar = calendar_of(agent, trigger, armed)
+    last = calendar.previous(now - ON_TIME)
+    if last and now <= _fires_at(agent, trigger, calendar, last) + ON_TIME:  # it was put off by its jitter
+        last = calendar.previous(last)
     until = max(armed.next, last) if last else armed.next
     if schedule.kind == "date":  # a missed one always runs
         return CatchUpPlan(mode="all", oldest=armed.next, until=until, fixed_at=now)
     window = timedelta(seconds=schedule.catch_up_window_seconds)  # type: ignore[union-attr]
-    return CatchUpPlan(mode=schedule.catch_up, oldest=now - window, until=until, fixed_at=now)  # type: ignore[union-attr]
+    oldest = max(armed.next, now - window)
+    return CatchUpPlan(mode=schedule.catch_up, oldest=oldest, until=until, fixed_at=now)  # type: ignore[union-attr]
 
 
 def planned(state: AgentState, trigger: str, made: CatchUpPlan) -> Transition:
@@ -105,15 +111,15 @@ def step(agent: Agent, trigger: str, armed: Armed, made: CatchUpPlan | None) -> 
     if made.mode == "skip" or armed.next < made.oldest:
         end = made.until if made.mode == "skip" else min(made.until, made.oldest - datetime.resolution)
         return _many(agent, trigger, armed, calendar, end, Reason.MISSED)
-    if made.mode == "all":
+    if made.mode == "all" and not calendar.is_excluded(armed.next):
         return _one(agent, trigger, armed, calendar, None)
-    winner = _winner(calendar, armed.next, made)
+    winner = _winner(calendar, armed.next, made) if made.mode == "coalesce" else None
     if winner is None:  # nothing but excluded ticks
         return _many(agent, trigger, armed, calendar, made.until, Reason.MISSED)
     if armed.next < winner:
         into = execution_id(agent.id, tick_key(trigger, winner))
         return _many(agent, trigger, armed, calendar, winner - datetime.resolution, Reason.COALESCED, into)
-    missed = () if armed.next > winner else _told(calendar, made, armed, winner)
+    missed = () if armed.next > winner else _told(calendar, made, winner)
     return _one(agent, trigger, armed, calendar, None, missed)
 
 
@@ -127,12 +133,11 @@ def _winner(calendar: Calendar, first: datetime, made: CatchUpPlan) -> datetime 
     return None
 
 
-def _told(calendar: Calendar, made: CatchUpPlan, armed: Armed, winner: datetime) -> tuple[datetime, ...]:
+def _told(calendar: Calendar, made: CatchUpPlan, winner: datetime) -> tuple[datetime, ...]:
     """The ticks that were coalesced into the winner, the newest hundred of them, oldest first."""
     told: list[datetime] = []
-    oldest = max(made.oldest, armed.since + datetime.resolution)
     tick = calendar.previous(winner)
-    while tick is not None and tick >= oldest and len(told) < MANY:
+    while tick is not None and tick >= made.oldest and len(told) < MANY:
         if not calendar.is_excluded(tick):
             told.append(tick)
         tick = calendar.previous(tick)

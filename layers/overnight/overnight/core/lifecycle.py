@@ -263,9 +263,11 @@ def _changed(
     for name, armed in state.schedules.items():
         if name in kept:
             continue
-        if name in state.catch_up or (armed.next is not None and armed.next <= now):
+        if armed.next is not None and armed.next <= now:
             raise _Behind(name)
-        periods.append(_period(after.id, name, defined[name], armed, until=now, ended=ended))
+        # Where the clock was set back, the ledger reaches further than the time.
+        until = max(now, armed.cursor or armed.since)
+        periods.append(_period(after.id, name, defined[name], armed, until=until, ended=ended))
     anchors = {
         name: anchor
         for name, anchor in state.anchors.items()
@@ -286,6 +288,7 @@ def _changed(
             "changed_at": now if moved else state.changed_at,
             "schedules": {**kept, **opened},
             "anchors": anchors,
+            "catch_up": {name: plan for name, plan in state.catch_up.items() if name in kept},
             "want_version": version if periods else state.want_version,
             "failures": 0 if moved and status is AgentStatus.ACTIVE else state.failures,
             "trip": None if moved else state.trip,

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from overnight.agents import Agent, AgentState, Slot
 from overnight.core import lifecycle
 from overnight.core.decide import sweep, vacate
-from overnight.core.due import resend_after
+from overnight.core.due import TICK_GRACE, resend_after
 from overnight.core.events import fan_out
 from overnight.core.fire import walk
+from overnight.core.ledger import alarm_at
 from overnight.core.run import Ended, Started, finish
 from overnight.core.settle import conclude, definition, release, settle
 from overnight.errors import ExecutionNotFound
@@ -66,8 +67,12 @@ def look(ports: Ports, agent_id: str) -> None:
     if ports.store.read(agent_id)[1].settle:
         settle(ports, agent_id)
     for trigger, armed in state.schedules.items():
-        if armed.next and armed.next <= now:
+        at = alarm_at(agent, trigger, armed)
+        if at and at <= now:
             walk(ports, agent_id, trigger)
+        if at and at + TICK_GRACE <= now:  # the alarm clock has failed: perhaps it has lost the alarm
+            agent, walked = ports.store.read(agent_id)
+            ports.clock.arm(agent, trigger, walked)
     if state.trip:
         lifecycle.fail(ports, agent_id, state.trip)
     elif state.want_version != state.armed_version:

@@ -1,9 +1,13 @@
 """Uvicorn's HTTP/1.1, with a deadline for a request's head: a client that sends it byte by byte holds no connection."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from overnight.api.problems import MEDIA_TYPE, Malformed, problem_of
 
 __all__ = ["HEAD_SECONDS", "PatientProtocol"]
 
@@ -30,6 +34,18 @@ class PatientProtocol(H11Protocol):
         """The client is gone."""
         self._calm()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, and close; in the words of every other refusal."""
+        problem = problem_of(Malformed(msg), "").model_dump_json(exclude_none=True).encode()
+        headers = [("content-type", MEDIA_TYPE), ("content-length", str(len(problem))), ("connection", "close")]
+        for event in (
+            h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=problem),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _watch(self) -> None:
         """The deadline runs from the first byte of a head to its last."""

@@ -1,6 +1,6 @@
 """A Python agent: a function that is given the run's context, and returns text or a dict."""
 
-from overnight.flows.python import Context
+from overnight import Context
 
 
 def daily(context: Context) -> dict[str, object]:

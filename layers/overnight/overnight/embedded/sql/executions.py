@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextClause, bindparam, delete, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, TextClause, bindparam, delete, exists, literal, select, tuple_, update
 
 from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Transaction
@@ -270,7 +270,7 @@ def _filtered(
     """The newest that are of that status, and older than that place."""
     conditions = [*_of(where.agent_id, status), *_besides(where)]
     if before is not None:
-        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*before))  # type: ignore[arg-type]
+        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*map(literal, before)))
     return (
         select(executions.c.created_at, executions.c.seq, executions.c.body)
         .where(*conditions)

@@ -105,6 +105,8 @@ class PostgresqlDatabase:
 
     def together(self, work: Callable[[], T]) -> T:
         """Do all that is read and written within as one transaction."""
+        if self._transaction is not None:
+            return work()
 
         def joined(transaction: Transaction) -> T:
             self._joined.transaction = transaction

@@ -1,0 +1,197 @@
+"""Events: durable first, then one execution for every agent that subscribes; agents that follow agents."""
+
+from typing import Any
+
+import pytest
+from tests.support.flows import broken
+from tests.support.fuse import Crash
+from tests.support.world import World, statuses
+
+from overnight.core import lifecycle
+from overnight.core.payloads import opened
+from overnight.errors import Invalid, LineFull
+
+
+def follows(world: World, agent: str, *names: str, **fields: Any) -> None:
+    """An agent that subscribes to these events, by one trigger each."""
+    triggers = [{"name": f"on-{n}", "event": {"name": name}} for n, name in enumerate(names)]
+    world.agent(agent, **{"triggers": triggers} | fields)
+
+
+def test_every_agent_that_subscribes_gets_one_execution(world: World):
+    follows(world, "a", "dataset.created")
+    follows(world, "b", "dataset.created", "dataset.*")
+    follows(world, "c", "dataset.deleted")
+    sent = world.send("dataset.created", {"size": 3})
+    assert [len(world.rows(agent)) for agent in "abc"] == [1, 1, 0]
+    assert set(sent.execution_ids) == {row.id for row in world.rows(None)}
+    world.drain()
+    for given in world.flows.ran:
+        assert given.payload == {"id": sent.event.id, "name": "dataset.created", "data": {"size": 3}}
+
+
+@pytest.mark.parametrize(
+    ("subscribed", "name", "reached"),
+    [
+        ("dataset.created", "dataset.created", True),
+        ("dataset.created", "dataset.created.now", False),
+        ("dataset.*", "dataset.created", True),
+        ("dataset.*", "dataset.created.now", True),
+        ("dataset.*", "dataset", False),
+        ("dataset.*", "datasets.created", False),
+        ("dataset.created.*", "dataset.created", False),
+        ("Dataset.created", "dataset.created", False),
+    ],
+)
+def test_a_subscription_is_a_name_or_a_prefix_that_ends_at_a_dot(
+    world: World, subscribed: str, name: str, reached: bool
+):
+    follows(world, "a", subscribed)
+    assert bool(world.send(name).execution_ids) is reached
+
+
+@pytest.mark.parametrize(
+    ("filter_", "data", "reached"),
+    [
+        ("size > `0`", {"size": 1}, True),
+        ("size > `0`", {"size": 0}, False),
+        ("size > `0`", {"size": "many"}, False),
+        ("size > `0`", None, False),
+        ("size", {"size": 0}, True),  # JMESPath: a number is true
+        ("tags", {"tags": []}, False),
+        ("tags", {"tags": ["x"]}, True),
+        ("name", {"name": ""}, False),
+        ("length(size)", {"size": 1}, False),  # an error of the expression lets nothing through
+    ],
+)
+def test_a_filter_lets_through_what_it_finds_true(world: World, filter_: str, data: Any, reached: bool):
+    world.agent(triggers=[{"name": "on", "event": {"name": "x", "filter": filter_}}])
+    assert bool(world.send("x", data).execution_ids) is reached
+
+
+def test_the_first_trigger_that_matches_wins_and_makes_the_input(world: World):
+    triggers = [
+        {"name": "large", "event": {"name": "dataset.*", "filter": "size > `100`", "input": "{input_value: 'large'}"}},
+        {"name": "any", "event": {"name": "dataset.created", "input": "summary"}},
+        {"name": "never", "event": {"name": "dataset.created", "input": "{input_value: 'never'}"}},
+    ]
+    world.agent(triggers=triggers, input={"input_value": "by default"})
+    world.send("dataset.created", {"size": 101, "summary": "x"})
+    world.send("dataset.created", {"size": 1, "summary": "one row"})
+    world.send("dataset.created", {"size": 1})
+    world.drain()
+    assert [row.trigger for row in world.rows()] == ["large", "any", "any"]
+    assert [given.input["input_value"] for given in world.flows.ran] == ["large", "one row", "by default"]
+
+
+def test_the_same_event_again_is_the_same_executions(world: World):
+    follows(world, "a", "x")
+    follows(world, "b", "x")
+    first = world.send("x", event_id="e")
+    world.drain()
+    again = world.send("x", event_id="e")
+    world.drain()
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert again.execution_ids == first.execution_ids
+    assert len(world.flows.ran) == 2
+    assert world.send("x").execution_ids != first.execution_ids
+
+
+@pytest.mark.parametrize("name", ["", "a b", ".x", "x.", "a..b", "dataset.*"])
+def test_a_name_that_is_none_is_refused_and_nothing_kept(world: World, name: str):
+    with pytest.raises(Invalid):
+        world.send(name)
+    assert world.store.pending_events(world.now, 10) == []
+
+
+def test_a_full_line_is_refused_and_holds_up_nobody_else(world: World):
+    follows(world, "a", "x", concurrency={"queue_limit": 1})
+    follows(world, "b", "x", concurrency={"max_parallel": 9})
+    world.send("x")
+    world.send("x")
+    with pytest.raises(LineFull):
+        world.send("x", event_id="e")
+    assert [len(world.rows(agent)) for agent in "ab"] == [2, 3]
+    world.drain()
+    sent = world.send("x", event_id="e")
+    assert sent.duplicate
+    assert [len(world.rows(agent)) for agent in "ab"] == [3, 3]
+
+
+def test_an_event_reaches_agents_by_their_status(world: World):
+    for agent in ("active", "paused", "stopped"):
+        follows(world, agent, "x")
+    lifecycle.pause(world.ports, "paused")
+    lifecycle.stop(world.ports, "stopped")
+    world.send("x")
+    assert [statuses(world.rows(agent)) for agent in ("active", "paused", "stopped")] == [
+        ["pending"], ["skipped (paused)"], [],
+    ]  # fmt: skip
+
+
+def test_agents_follow_agents(world: World):
+    world.agent("first")
+    follows(world, "then", "overnight.execution.succeeded", concurrency={"on_overlap": "allow"})
+    follows(world, "otherwise", "overnight.execution.failed")
+    world.flows.says("first", broken())
+    failed = world.trigger("first")
+    world.drain()
+    assert statuses(world.rows("otherwise")) == ["succeeded"]
+    payload = opened(world.ports.blobs, world.rows("otherwise")[0].payload)
+    assert isinstance(payload, dict)
+    data = payload["data"]
+    assert isinstance(data, dict)
+    assert (data["execution_id"], data["agent"], data["error"]) == (failed.id, "first", "the package is missing")
+
+
+def test_a_chain_of_agents_that_is_deeper_than_eight_stops(world: World):
+    """An agent that follows itself."""
+    follows(world, "agent", "start", "overnight.execution.succeeded")
+    world.send("start")
+    world.live(minutes=10)
+    assert [row.depth for row in world.rows()] == list(range(10))
+    assert statuses(world.rows()) == ["succeeded"] * 9 + ["skipped (depth)"]
+    world.check()
+
+
+def test_what_is_skipped_or_cancelled_is_told_too(world: World):
+    follows(world, "agent", "x", concurrency={"on_overlap": "skip"})
+    follows(world, "other", "overnight.execution.skipped", "overnight.execution.cancelled")
+    world.send("x")
+    world.send("x")
+    lifecycle.stop(world.ports, "agent", cancel_running=True)
+    world.drain()
+    assert [row.trigger for row in world.rows("other")] == ["on-0", "on-1"]
+
+
+def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_kind: str):
+    agents = "abcd"
+    for writes in range(1, 20):
+        world = World(store_kind)
+        for agent in agents:
+            follows(world, agent, "x")
+        left = [writes]
+
+        def after(verb: str, left: list[int] = left) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise Crash(verb)
+
+        world.watch_writes(after)
+        try:
+            world.send("x", event_id="e")
+        except Crash:
+            crashed = True
+        else:
+            crashed = False
+        world.restart()
+        world.live(minutes=1)
+        assert [statuses(world.rows(agent)) for agent in agents] == [["succeeded"]] * 4, f"after {writes} writes"
+        assert world.store.pending_events(world.now, 10) == []
+        world.check(settling=world.now - world.began)
+        world.close()
+        if not crashed:
+            break
+    else:
+        pytest.fail("more writes than expected")
+    assert writes == 7, "the event, four executions, and that it is done"
