@@ -11,10 +11,10 @@ import aws_cdk as cdk
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.functions import Functions
+from infra.logs import log_group
 from infra.messaging import Messaging
 from infra.settings import Settings
 
@@ -76,12 +76,10 @@ class Api(Construct):
 
     def _rest(self, id_: str, description: str, *, deploy: dict[str, Any], **options: Any) -> apigateway.RestApi:
         if self._settings.api_logs:
-            log_group = logs.LogGroup(self, f"{id_}Logs", removal_policy=cdk.RemovalPolicy.DESTROY)
-            kept = log_group.node.default_child
-            assert isinstance(kept, logs.CfnLogGroup)  # noqa: S101 - for the type checker
-            kept.retention_in_days = self._settings.log_retention_days
             deploy |= {
-                "access_log_destination": apigateway.LogGroupLogDestination(log_group),
+                "access_log_destination": apigateway.LogGroupLogDestination(
+                    log_group(self, f"{id_}Logs", self._settings)
+                ),
                 "access_log_format": apigateway.AccessLogFormat.custom(json.dumps(ACCESS)),
             }
         return apigateway.RestApi(

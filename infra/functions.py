@@ -18,6 +18,7 @@ from constructs import Construct
 
 from infra import bundling
 from infra.assets import code, image
+from infra.logs import log_group
 from infra.messaging import LIGHT_TIMEOUT, Messaging
 from infra.permissions import TAKES, Permissions
 from infra.scheduling import Scheduling
@@ -163,8 +164,7 @@ class Functions(Construct):
         )
 
     def _common(self, name: str) -> dict[str, Any]:
-        logs_of = logs.CfnLogGroup(self, f"{name.title()}Logs", retention_in_days=self._settings.log_retention_days)
-        logs_of.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
+        logs_of = log_group(self, f"{name.title()}Logs", self._settings)
         common: dict[str, Any] = {
             "role": self._role(name, logs_of),
             "architecture": _architecture(self._settings),
@@ -180,10 +180,10 @@ class Functions(Construct):
             common["on_failure"] = destinations.SqsDestination(self._messaging.failures)
         return common
 
-    def _role(self, name: str, logs_of: logs.CfnLogGroup) -> iam.Role:
+    def _role(self, name: str, logs_of: logs.LogGroup) -> iam.Role:
         role = iam.Role(self, f"{name.title()}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         role.add_to_policy(
-            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs_of.attr_arn])
+            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs_of.log_group_arn])
         )
         for statement in self._permissions.of(name):
             role.add_to_policy(statement)
