@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
 from overnight.triggers import Schedule, Trigger, normalise
-from overnight.words import Instant, Name, Word
+from overnight.words import Instant, Name, Reference, Word
 
 __all__ = [
     "Agent",
@@ -25,13 +25,12 @@ __all__ = [
     "LangflowApiFlow",
     "LangflowFlow",
     "PythonFlow",
+    "RateWindow",
+    "Reference",
     "Settlement",
     "Slot",
     "Waiting",
 ]
-
-Reference = Annotated[str, StringConstraints(pattern=r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$")]
-"""Where a value is kept: `secret:name`, `env:NAME` (embedded), `ssm:/path`, `secretsmanager:id` (AWS)."""
 
 
 class AgentStatus(StrEnum):
@@ -197,6 +196,13 @@ class CatchUpPlan(Word):
     fixed_at: Instant
 
 
+class RateWindow(Word):
+    """How many deliveries a webhook with a rate limit took in the minute that began then."""
+
+    since: Instant
+    count: int
+
+
 class AgentState(Word):
     """The gate: everything that admission decides by, small and bounded, read and written as one."""
 
@@ -212,6 +218,7 @@ class AgentState(Word):
     anchors: dict[str, Instant] = {}
     """Where intervals without `start_at` are anchored: at their first arming; a pause or a stop doesn't move it."""
     catch_up: dict[str, CatchUpPlan] = {}
+    rates: dict[str, RateWindow] = {}
     want_version: int = 0
     armed_version: int = 0
     failures: int = 0

@@ -30,6 +30,8 @@ _WARNINGS = frozenset(
         "execution.retry_scheduled",
         "notification.failed",
         "watchdog.failed",
+        "webhook.refused",
+        "webhook.secret_missing",
     }
 )
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
