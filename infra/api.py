@@ -55,9 +55,7 @@ class Api(Construct):
         everything = _calls(functions.by_name["api"])
         self.management.root.add_proxy(default_integration=everything, any_method=True)
         self.reader, self.operator = self._policies(messaging)
-        self.webhooks: apigateway.RestApi | None = None
-        if "webhook" in functions.by_name:
-            self.webhooks = self._webhooks(functions.by_name["webhook"])
+        self.webhooks = self._webhooks(functions.by_name["webhook"])
 
     def _webhooks(self, function: lambda_.IFunction) -> apigateway.RestApi:
         api = self._rest(

@@ -22,6 +22,7 @@ from infra.settings import InvalidContext, Settings
 from overnight.agents import AgentDocument
 from overnight.api.documents import accept
 from overnight.aws.cloudformation import AGENT, expression_of
+from overnight.aws.scheduler import SCHEDULED_TIME, schedule_name
 from overnight.calendar.errors import CalendarError
 from overnight.calendar.eventbridge import Expression, expressions
 from overnight.cli import declarations
@@ -30,9 +31,6 @@ from overnight.ports import Ports
 from overnight.triggers import Schedule
 
 __all__ = ["Declared", "agent_id"]
-
-WHENEVER = 0
-"""The version that a declared schedule says it was armed with: that of whichever period is armed when it fires."""
 
 UNKNOWN = datetime(2026, 1, 1, tzinfo=UTC)
 """Stands for when an agent will be deployed first."""
@@ -84,20 +82,14 @@ class Declared(Construct):
     def _schedule(
         self, agent: cdk.CustomResource, id_: str, name: str, trigger: str, number: int, when: Expression
     ) -> None:
-        alarm = {
-            "agent_id": id_,
-            "trigger": trigger,
-            "version": WHENEVER,
-            "scheduled": "<aws.scheduler.scheduled-time>",
-        }
         schedule = self._scheduling.call(
             f"{name}.{trigger}.{number}",
             self._functions.by_name["tick"],
-            name=f"{id_}-{hashlib.sha256(trigger.encode()).hexdigest()[:16]}-{number}",
+            name=schedule_name(id_, trigger, number),
             expression=when.expression,
             timezone=when.timezone,
             description=f"{name}: {trigger}",
-            given=json.dumps(alarm),
+            given=json.dumps({"agent_id": id_, "trigger": trigger, "scheduled": SCHEDULED_TIME}),
         )
         schedule.node.add_dependency(agent)
 

@@ -81,8 +81,7 @@ class Functions(Construct):
         )
         self.by_name: dict[str, lambda_.Function] = {}
         for name in DESCRIPTIONS:
-            if (ROOT / "functions" / name / "handler.py").is_file():
-                self.by_name[name] = self._light(name)
+            self.by_name[name] = self._light(name)
         self.by_name["runner"] = self._runner()
         self.runner: lambda_.IFunction = self.by_name["runner"]
         if settings.runner_snapstart:

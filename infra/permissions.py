@@ -27,7 +27,6 @@ ITEMS = (
     "dynamodb:UpdateItem",
 )
 BLOBS = ("s3:GetObject", "s3:PutObject")
-ARM = ("scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule")
 MASTER_KEY = "master-key"
 SECRETS = "secrets/*"
 
@@ -107,15 +106,16 @@ class Permissions:
 
     def _scheduler(self, name: str) -> Iterator[iam.PolicyStatement]:
         runtime = self._scheduling.schedules_in(self._scheduling.runtime)
+        if name in ARMS or name == "tick":
+            yield _allow(["scheduler:DeleteSchedule"], runtime)
+            yield _allow(["scheduler:ListSchedules"], "*")  # IAM knows no narrower resource for it
         if name in ARMS:
-            yield _allow(ARM, runtime)
+            yield _allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], runtime)
             yield iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[self._scheduling.role.role_arn],
                 conditions={"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
             )
-        elif name == "tick":
-            yield _allow(["scheduler:DeleteSchedule"], runtime)
 
     def _elsewhere(self) -> Iterator[iam.PolicyStatement]:
         """What variables refer to outside the stack, as far as the operator allows."""

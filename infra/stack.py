@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from infra import acknowledged
+from infra.acknowledged import acknowledge
 from infra.api import Api
 from infra.bundling import layer
 from infra.declared import Declared
@@ -45,7 +45,7 @@ class OvernightStack(cdk.Stack):
         if settings.permissions_boundary:
             _bound(self, settings.permissions_boundary)
         self._tell(api, messaging, storage)
-        acknowledged.in_stack(self)
+        acknowledge(settings, storage, messaging, scheduling, functions, api)
 
     def _prepare(self, settings: Settings, functions: Functions, scheduling: Scheduling) -> None:
         """The master key, and what every deployment arms anew."""
@@ -68,6 +68,7 @@ class OvernightStack(cdk.Stack):
     def _tell(self, api: Api, messaging: Messaging, storage: Storage) -> None:
         outputs = {
             "ApiUrl": (api.management.url, "The management API, which `overnight --stack` finds by this"),
+            "WebhooksUrl": (f"{api.webhooks.url}api/v1/webhooks/", "Where webhooks are sent, each to its id"),
             "EventsQueueUrl": (messaging.events.queue_url, "Where events may be sent by SQS"),
             "BusName": (messaging.bus.event_bus_name, "Where events may be put, and where lifecycle events come out"),
             "DeadLettersUrl": (messaging.dead_letters.queue_url, "Messages that could not be handled"),
@@ -77,8 +78,6 @@ class OvernightStack(cdk.Stack):
             "TableName": (storage.table.table_name, "What is kept"),
             "BlobsName": (storage.blobs.bucket_name, "What is kept and large"),
         }
-        if api.webhooks:
-            outputs["WebhooksUrl"] = (f"{api.webhooks.url}api/v1/webhooks/", "Where webhooks are sent, each to its id")
         for name, (value, description) in outputs.items():
             cdk.CfnOutput(self, name, value=value, description=description)
 
