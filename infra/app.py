@@ -5,6 +5,7 @@ import sys
 
 import aws_cdk as cdk
 
+from infra.bundling import CannotBundle
 from infra.settings import InvalidContext, Settings
 from infra.stack import OvernightStack
 
@@ -16,12 +17,12 @@ def main() -> None:
     app = cdk.App()
     try:
         settings = Settings.read(app.node.get_all_context())
-        region = settings.region or os.environ.get("CDK_DEFAULT_REGION")
+        region = settings.home or os.environ.get("CDK_DEFAULT_REGION")
         environment = cdk.Environment(account=os.environ.get("CDK_DEFAULT_ACCOUNT"), region=region)
         OvernightStack(app, settings, env=environment)
         app.synth()
-    except InvalidContext as invalid:
-        sys.exit(f"overnight: {invalid}")
+    except (InvalidContext, CannotBundle) as wrong:
+        sys.exit(f"overnight: {wrong}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from infra.settings import Settings
 __all__ = ["LIMIT_BYTES", "PYTHON", "Bundle", "CannotBundle", "layer", "runner"]
 
 ROOT = Path(__file__).parents[1]
+MADE = ROOT / "build/bundles"
 PYTHON = "3.13"
 LIMIT_BYTES = 262_144_000
 """Of a function with its layers, unzipped: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
@@ -120,6 +121,21 @@ class Bundle:
             for path in _files(folder):
                 yield path, f"agents/{path.relative_to(folder).as_posix()}"
 
+    def made(self) -> Path:
+        """Where the bundle lies; it is made unless it is there, and weighed. Raises CannotBundle."""
+        bundle = MADE / f"{self.name}-{self.architecture}-{self.digest[:16]}"
+        if not bundle.is_dir():
+            MADE.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=MADE, prefix="making-") as folder:
+                making = Path(folder) / "bundle"
+                making.mkdir()
+                self.make(making)
+                for older in MADE.glob(f"{self.name}-{self.architecture}-*"):
+                    shutil.rmtree(older)
+                making.rename(bundle)  # as the last thing, so that what was interrupted is never taken for a bundle
+        self.weigh(bundle)
+        return bundle
+
     def make(self, asset: Path) -> None:
         """Make the bundle in an empty folder. Raises CannotBundle."""
         target = asset / self.root
@@ -130,7 +146,6 @@ class Bundle:
         _compile(target, sources_too=not self.bytecode_only)
         self._copy_ours(target)
         _compile(target, sources_too=True)
-        self._weigh(asset)
 
     def stage(self, context: Path) -> None:
         """Lay out what a container image is built from, in an empty folder: the locks, and `app`, all that is ours."""
@@ -163,10 +178,11 @@ class Bundle:
         if done.returncode:
             raise CannotBundle(f"uv could not install the packages of {self.name}:\n{done.stderr.strip()}")
 
-    def _weigh(self, asset: Path) -> None:
+    def weigh(self, asset: Path) -> None:
+        """Say how large it is. Raises CannotBundle when that is too much for Lambda."""
         size = sum(path.stat().st_size for path in asset.rglob("*") if path.is_file())
         headroom = LIMIT_BYTES - size
-        told = f"{self.name} ({self.architecture}): {size:,} bytes, {headroom:,} below Lambda's limit of {LIMIT_BYTES:,}"
+        told = f"{self.name} ({self.architecture}): {size:,} bytes; Lambda's limit of {LIMIT_BYTES:,} leaves {headroom:,}"
         if headroom < 0:
             raise CannotBundle(
                 f"{self.name} ({self.architecture}) is {-headroom:,} bytes too large for a zip of Lambda's: leave packages "

@@ -73,7 +73,7 @@ class Functions(Construct):
         self.layer = lambda_.LayerVersion(
             self,
             "Layer",
-            code=code(bundling.layer(settings)),
+            code=code(self, bundling.layer(settings)),
             compatible_runtimes=[RUNTIME],
             compatible_architectures=[_architecture(settings)],
             description="overnight, and what it imports",
@@ -158,7 +158,7 @@ class Functions(Construct):
             **common,
             runtime=RUNTIME,
             handler="handler.handler",
-            code=code(bundling.runner(settings)),
+            code=code(self, bundling.runner(settings)),
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if settings.runner_snapstart else None,
         )
 

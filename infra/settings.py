@@ -178,6 +178,11 @@ class Settings(BaseModel):
             raise InvalidContext("\n".join(map(_line, error.errors()))) from None
 
     @property
+    def home(self) -> str | None:
+        """The region, as far as it is said; a key says it, too."""
+        return self.region or (self.kms_key_arn.split(":")[3] if self.kms_key_arn else None)
+
+    @property
     def memory_mb(self) -> int:
         """The runner's memory."""
         return self.runner_memory_mb or (2_048 if self.langflow else 512)
@@ -193,6 +198,8 @@ class Settings(BaseModel):
             raise ValueError("runner_snapstart: Lambda takes snapshots of zip packages only, not of images")
         if self.deletion_protection and not self.retain_data:
             raise ValueError("deletion_protection: a table that is not retained must not be protected from deletion")
+        if self.region and self.kms_key_arn and self.kms_key_arn.split(":")[3] != self.region:
+            raise ValueError(f"kms_key_arn: the key must be in {self.region}, where the stack is deployed")
         for path in [self.requirements, self.agents]:
             if path is not None and not path.is_file():
                 raise ValueError(f"{path}: there is no such file")
