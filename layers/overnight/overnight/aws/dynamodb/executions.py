@@ -6,7 +6,7 @@ from datetime import datetime
 from overnight.aws.dynamodb import rows
 from overnight.aws.dynamodb.gates import Gate, Gates, state_key
 from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL
-from overnight.aws.dynamodb.table import Cancelled, Check, Condition, Delete, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Refused, Table
 from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.values import Item, epoch
 from overnight.errors import ExecutionNotFound
@@ -76,7 +76,7 @@ class Executions:
 
     def insert(self, execution: Execution) -> Execution | None:
         """Insert it; None, or the one of that id that is there already."""
-        item = rows.new_item(execution)
+        item = rows.new_item(execution) | {MARK: self._table.mark()}
         try:
             self._table.put(item, self.absent())
         except Refused as refused:
@@ -146,13 +146,14 @@ class Executions:
         if attempt is not None and attempt.number > 1:
             self._keep(attempt)
         put, drop = rows.changes(before, after)
+        put[MARK] = self._table.mark()
         try:
             self._table.update(
                 rows.key_of(after.id), put=put, drop=drop, condition=Condition("#rev = :rev", {"rev": before.rev})
             )
         except Refused as refused:
             # Where an answer was lost, a retry finds what it has written itself.
-            if refused.found is None or rows.execution_of(refused.found) != after:
+            if refused.found is None or refused.found.get(MARK) != put[MARK]:
                 raise
         if after.attempt > 1 and (after.status.terminal or before.status.terminal):
             self._retain(after)

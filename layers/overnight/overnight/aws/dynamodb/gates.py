@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SHARDS, SK
-from overnight.aws.dynamodb.table import Condition, Key, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Condition, Key, Refused, Table
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
@@ -155,7 +155,7 @@ class Gates:
         """Write the state, if it still is the one it was made from; how it then is, `rev` and all. Raises Stale."""
         moved = self.moved(gate, gate.agent, state)
         try:
-            self._table.put(self.state_item(moved), self.unmoved(gate))
+            self._table.put(self.state_item(moved) | {MARK: self._table.mark()}, self.unmoved(gate))
         except Refused as refused:
             if refused.found is None:
                 raise AgentNotFound(gate.agent.id) from None

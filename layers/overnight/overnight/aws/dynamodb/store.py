@@ -11,6 +11,7 @@ Nothing here sends: what a verb wants sent comes back as unsent.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.aws.dynamodb.admissions import Admissions
@@ -42,6 +43,8 @@ from overnight.ports import (
 )
 
 __all__ = ["DynamoStore"]
+
+T = TypeVar("T")
 
 
 class DynamoStore:
@@ -167,6 +170,10 @@ class DynamoStore:
                 continue
             return revision, transition, (*revision.sends, *transition.sends)
         raise AssertionError  # tries end by raising
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Several verbs, one after another: each is durable by itself."""
+        return work()
 
     # Executions
 

@@ -5,6 +5,7 @@ Unavailable.
 """
 
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ from overnight.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["Cancelled", "Check", "Condition", "Delete", "Key", "Put", "Refused", "Table"]
+__all__ = ["MARK", "Cancelled", "Check", "Condition", "Delete", "Key", "Put", "Refused", "Table"]
+
+MARK = "mark"
+"""An attribute by which whoever wrote an item knows it for its own: the same content can be another's."""
 
 Key = tuple[str, str]
 """Partition key and sort key."""
@@ -183,16 +187,21 @@ class Table:
 
     # Writing
 
+    @staticmethod
+    def mark() -> str:
+        """A mark that nobody else has."""
+        return secrets.token_hex(4)
+
     def put(self, item: Item, condition: Condition | None = None) -> None:
         """Put an item. Raises Refused.
 
-        One that a retry finds to be there already, because an answer was lost, was put.
+        An item with a mark that a retry finds to be there already, because an answer was lost, was put.
         """
         request = {"Item": marshalled(item), **_condition(condition), **_telling(condition)}
         try:
             self._write(lambda: self._connect().put_item(TableName=self._name, **request))
         except Refused as refused:
-            if refused.found != item:
+            if MARK not in item or refused.found is None or refused.found.get(MARK) != item[MARK]:
                 raise
 
     def update(self, key: Key, *, put: Item, drop: Iterable[str] = (), condition: Condition | None = None) -> None:
