@@ -14,9 +14,6 @@ from infra.storage import Storage
 
 __all__ = ["acknowledge"]
 
-HERE = "arn:<AWS::Partition>:{service}:<AWS::Region>:<AWS::AccountId>:{rest}"
-
-
 def acknowledge(
     settings: Settings,
     storage: Storage,
@@ -26,6 +23,11 @@ def acknowledge(
     api: Api,
 ) -> None:
     """Acknowledge each finding where it is, with its reason."""
+    stack = cdk.Stack.of(storage)
+
+    def arn(service: str, rest: str) -> str:
+        return f"arn:{_shown(stack, stack.partition)}:{service}:{_shown(stack, stack.region)}:{_shown(stack, stack.account)}:{rest}"
+
     _tell(
         storage.blobs,
         {"S1": "Blobs are read by the stack's own functions only; whoever must know more has CloudTrail's data events."},
@@ -36,20 +38,22 @@ def acknowledge(
         {
             "L1": "Python 3.13 is what the packaged bundles are tried on; AWS supports it until June 2029.",
             _wildcard(f"<{_id(storage.table)}.Arn>/index/*"): "Every index of the one table, to be queried.",
-            _wildcard(f"<{_id(storage.blobs)}.Arn>/*"): "Blobs are named by their digest, which nobody knows before.",
-            _wildcard(_arn("scheduler", f"schedule/{scheduling.runtime.name}/*")): (
+            _wildcard(f"<{_id(storage.blobs)}.Arn>/blobs/*"): "Blobs are named by their digest, which nobody knows before.",
+            _wildcard(arn("scheduler", f"schedule/{scheduling.runtime.name}/*")): (
                 "Runtime agents come and go, and with them the schedules of this one group."
             ),
             _wildcard("*"): "scheduler:ListSchedules and EC2's network interfaces take no narrower resource.",
-            _wildcard(_arn("ssm", f"parameter/overnight/{settings.name}/secrets/*")): (
+            _wildcard(arn("ssm", f"parameter/overnight/{settings.name}/secrets/*")): (
                 "Secrets are named by users, below the stack's own path."
             ),
         }
         | {_wildcard(arn): "The operator allowed these by context." for arn in settings.readable_secrets if "*" in arn},
     )
+    _annotated(functions)
     _tell(
         api,
         {
+            "APIG1": "Where access logs are switched off (api_logs), the functions' own logs remain.",
             "APIG2": "Requests are validated by the function, by the same models as on every engine, and better told.",
             "APIG3": "A web ACL costs more than all the rest of an idle stack; it can be attached from outside.",
             "APIG6": "Execution logs hold headers and bodies, and so secrets; access logs are written, without these.",
@@ -58,10 +62,17 @@ def acknowledge(
             "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]": (
                 "It is the policy that API Gateway's documentation asks for, and the role the account's."
             ),
-            _wildcard(_arn("execute-api", f"<{_id(api.management)}>/prod/GET/*")): "Every path, but only to be read.",
-            _wildcard(_arn("execute-api", f"<{_id(api.management)}>/prod/*/*")): "An operator may call every path.",
+            _wildcard(arn("execute-api", f"<{_id(api.management)}>/prod/GET/*")): "Every path, but only to be read.",
+            _wildcard(arn("execute-api", f"<{_id(api.management)}>/prod/*/*")): "An operator may call every path.",
         },
     )
+
+
+def _annotated(functions: Functions) -> None:
+    """What CDK itself warns of, where the settings call for it."""
+    notes = cdk.Annotations.of(functions)
+    notes.acknowledge_warning("@aws-cdk/aws-ec2:noSubnetRouteTableId", "Nothing here asks for a route table.")
+    notes.acknowledge_warning("@aws-cdk/aws-lambda:snapStartRequirePublish", "Every event source names the alias.")
 
 
 def _tell(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -75,8 +86,10 @@ def _wildcard(resource: str) -> str:
     return f"IAM5[Resource::{resource}]"
 
 
-def _arn(service: str, rest: str) -> str:
-    return HERE.format(service=service, rest=rest)
+def _shown(stack: cdk.Stack, value: str) -> str:
+    """As cdk-nag writes what only CloudFormation knows: `<AWS::Region>`."""
+    resolved = stack.resolve(value)
+    return resolved if isinstance(resolved, str) else f"<{resolved['Ref']}>"
 
 
 def _id(construct: IConstruct) -> str:

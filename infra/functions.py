@@ -11,7 +11,6 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -20,7 +19,7 @@ from infra import bundling
 from infra.assets import code, image
 from infra.logs import log_group
 from infra.messaging import LIGHT_TIMEOUT, Messaging
-from infra.permissions import TAKES, Permissions
+from infra.permissions import CALLED_WITHOUT_QUEUE, TAKES, Permissions
 from infra.scheduling import Scheduling
 from infra.settings import Settings
 from infra.storage import Storage
@@ -48,9 +47,6 @@ FEED_THEMSELVES = frozenset({"tick", "events", "runner"})
 """They send messages that they are called with later, which Lambda would take for a runaway loop and stop: a line that
 drains, a retry, an agent that follows agents. Our own bounds hold instead: attempts, queue limits, chain depth."""
 
-
-CALLED_WITHOUT_QUEUE = frozenset({"tick", "watchdog", "declare"})
-"""Scheduler and CloudFormation call them and don't wait; what fails there would be lost without a destination."""
 
 
 class Functions(Construct):
@@ -97,6 +93,8 @@ class Functions(Construct):
                 iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[called.function_arn])
             )
 
+        for name in CALLED_WITHOUT_QUEUE:
+            self._keep_failures(name)
         self._take_from_queues()
         self._watch_every_minute()
 
@@ -174,10 +172,22 @@ class Functions(Construct):
         }
         if name in FEED_THEMSELVES:
             common["recursive_loop"] = lambda_.RecursiveLoop.ALLOW
-        if name in CALLED_WITHOUT_QUEUE:
-            common["retry_attempts"] = 0  # Scheduler's own retries stop at the hand-over; the watchdog finds the rest
-            common["on_failure"] = destinations.SqsDestination(self._messaging.failures)
         return common
+
+    def _keep_failures(self, name: str) -> None:
+        """Scheduler's own retries end at the hand-over, Lambda's would come too late; the watchdog finds the rest."""
+        lambda_.CfnEventInvokeConfig(
+            self,
+            f"{name.title()}Failures",
+            function_name=self.by_name[name].function_name,
+            qualifier="$LATEST",
+            maximum_retry_attempts=0,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(
+                    destination=self._messaging.failures.queue_arn
+                )
+            ),
+        ).node.add_dependency(self.by_name[name])
 
     def _role(self, name: str, logs_of: logs.LogGroup) -> iam.Role:
         role = iam.Role(self, f"{name.title()}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -204,6 +214,8 @@ class Functions(Construct):
             "OVERNIGHT_SCHEDULE_GROUP": self._scheduling.runtime.ref,
             "POWERTOOLS_SERVICE_NAME": name,
         }
+        if self._key:
+            variables["OVERNIGHT_SECRETS_KEY"] = self._key.key_arn
         if name == "runner" and self._settings.folders:
             variables["OVERNIGHT_FOLDERS"] = AGENTS_FOLDER
         return variables

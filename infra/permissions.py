@@ -14,6 +14,8 @@ from infra.messaging import Messaging
 from infra.scheduling import Scheduling
 from infra.settings import Settings
 from infra.storage import Storage
+from overnight.aws.s3 import PREFIX as BLOBS_PREFIX
+from overnight.aws.secrets import MASTER_KEY
 
 __all__ = ["Permissions"]
 
@@ -27,7 +29,6 @@ ITEMS = (
     "dynamodb:UpdateItem",
 )
 BLOBS = ("s3:GetObject", "s3:PutObject")
-MASTER_KEY = "master-key"
 SECRETS = "secrets/*"
 
 SENDS = {
@@ -42,6 +43,8 @@ SENDS = {
 """Which queues a function sends to."""
 TAKES = {"tick": ("fire",), "events": ("events",), "runner": ("run", "retry")}
 """Which queues Lambda polls for it, in its role."""
+CALLED_WITHOUT_QUEUE = ("declare", "tick", "watchdog")
+"""Scheduler and CloudFormation call them and don't wait; what fails there, Lambda puts into a queue, in their role."""
 ARMS = frozenset({"api", "watchdog", "declare"})
 """Who arms schedules, and so hands the Scheduler its role."""
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -78,19 +81,25 @@ class Permissions:
         queues = self._messaging.sources
         yield _allow(ITEMS, table.table_arn)
         yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
-        yield _allow(BLOBS, blobs.arn_for_objects("*"))
+        yield _allow(BLOBS, blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
+        if name == "api":  # else a digest that was never sent is refused by S3, and not said to be missing
+            yield _allow(["s3:ListBucket"], blobs.bucket_arn)
         yield _allow(["events:PutEvents"], self._messaging.bus.event_bus_arn)
-        yield _allow(["sqs:SendMessage"], *(queues[queue].queue_arn for queue in SENDS[name]))
+        failures = [self._messaging.failures] if name in CALLED_WITHOUT_QUEUE else []
+        sends = [*(queues[queue] for queue in SENDS[name]), *failures]
+        yield _allow(["sqs:SendMessage"], *(queue.queue_arn for queue in sends))
         if name in TAKES:
             poll = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
             yield _allow(poll, *(queues[queue].queue_arn for queue in TAKES[name]))
         yield from self._scheduler(name)
-        for path, actions in PARAMETERS.get(name, {}).items():
+        parameters = PARAMETERS.get(name, {})
+        for path, actions in parameters.items():
             yield _allow(actions, self._parameter(path))
         if name == "runner":
             yield from self._elsewhere()
         if self._key:
-            yield _allow(["kms:Decrypt", "kms:GenerateDataKey"], self._key.key_arn)
+            encrypt = ["kms:Encrypt"] if any("ssm:PutParameter" in each for each in parameters.values()) else []
+            yield _allow(["kms:Decrypt", *encrypt, "kms:GenerateDataKey"], self._key.key_arn)
         if self._settings.vpc:
             yield _allow(
                 [

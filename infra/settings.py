@@ -57,11 +57,11 @@ class Network(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]+$")]
+    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
     availability_zones: Annotated[tuple[str, ...], Field(min_length=1)]
-    subnet_ids: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")], ...], Field()]
+    subnet_ids: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...], Field()]
     security_group_ids: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]+$")], ...], Field(min_length=1)
+        tuple[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]{8,17}$")], ...], Field(min_length=1)
     ]
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class Settings(BaseModel):
     permissions_boundary: str | None = Field(
         default=None, description="Name or ARN of the managed policy that bounds every role of the stack."
     )
-    kms_key_arn: Annotated[str, _arn("kms")] | None = Field(
+    kms_key_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+$")] | None = Field(
         default=None, description="A key of your own for table, blobs, queues, bus and topic; else AWS's own keys."
     )
     vpc: Annotated[Network, BeforeValidator(_json)] | None = Field(
