@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
-from overnight.aws.dynamodb import DynamoStore, Table
 from overnight.aws.sqs import SqsWorkQueue
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.executions import Attempt, AttemptOutcome, Execution, Firing, FiringKind, Message, Status
@@ -121,7 +120,7 @@ def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     time.__enter__()
     queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry")]
     queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)
-    store = DynamoStore(Table(lambda: aws.client("dynamodb"), table), look_at, now)
+    store = aws.open_store(table, look_at, now)
     sending = aws.Sending(store, queue.send)
     sending.prune = lambda now, limit: aws.time_to_live(table, now, limit)
     return Opened(sending, aws.Fresh(queue, store.execution), None, lambda: time.__exit__(None, None, None), [True])

@@ -4,6 +4,7 @@ moto stores and checks conditions, but lets threads write between the two; valid
 machine's, and never deletes what has a time to live. What is missing is put right here.
 """
 
+import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,11 +20,23 @@ import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
 
-from overnight.aws.dynamodb import schema
+from overnight.aws.dynamodb import DynamoStore, Table, schema
+from overnight.aws.dynamodb.gates import LookAt
 from overnight.executions import Execution, Message
 from overnight.ports import Admitted
 
-__all__ = ["REGION", "Fresh", "Sending", "client", "make_queue", "make_table", "sqs_time", "time_to_live"]
+__all__ = [
+    "REGION",
+    "Fresh",
+    "Sending",
+    "client",
+    "fresh",
+    "make_queue",
+    "make_table",
+    "open_store",
+    "sqs_time",
+    "time_to_live",
+]
 
 REGION = "eu-central-1"
 
@@ -81,6 +94,19 @@ def make_table(name: str) -> str:
 
 def _keys(pk: str, sk: str) -> list[dict[str, str]]:
     return [{"AttributeName": pk, "KeyType": "HASH"}, {"AttributeName": sk, "KeyType": "RANGE"}]
+
+
+_numbers = itertools.count(1)
+
+
+def fresh(prefix: str) -> str:
+    """A name that was not there yet."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def open_store(table: str, look_at: LookAt, now: Callable[[], datetime]) -> DynamoStore:
+    """The store in a table, as a process opens it that starts."""
+    return DynamoStore(Table(lambda: client("dynamodb"), table), look_at, now)
 
 
 def make_queue(name: str, visibility_seconds: int = 30) -> str:

@@ -6,7 +6,7 @@
     assert [row.status for row in world.rows("daily")] == ["succeeded"]
     world.check()
 
-Another database is one more entry of STORES.
+Another store is one more entry of STORES.
 """
 
 import base64
@@ -33,12 +33,27 @@ from overnight.embedded.bus import LocalBus
 from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.executions import AttemptOutcome, Event, Execution, Message
-from overnight.ports import ExecutionFilter, Ports, RunReport, Tick
+from overnight.ports import ExecutionFilter, Ports, RunReport, Store, Tick
 
 __all__ = ["STORES", "World", "instant", "statuses"]
 
-STORES: Mapping[str, Callable[[], Database]] = {"sqlite": lambda: open_database("sqlite://")}
-"""The databases on which everything must hold identically."""
+Open = Callable[[SqlWorkQueue, Callable[[], datetime]], Store]
+"""Opens the store anew, as a process does that starts."""
+
+
+def _sqlite(database: Database) -> Open:
+    return lambda queue, now: SqlStore(database, queue, look_at, now)
+
+
+def _dynamodb(_: Database) -> Open:
+    from tests.support import aws  # noqa: PLC0415 - moto is slow to import
+
+    table = aws.make_table(aws.fresh("world"))
+    return lambda _, now: aws.open_store(table, look_at, now)
+
+
+STORES: Mapping[str, Callable[[Database], Open]] = {"dynamodb": _dynamodb, "sqlite": _sqlite}
+"""The stores on which everything must hold identically; queue and alarms are in a database in memory."""
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 
@@ -85,9 +100,10 @@ class Courier:
 class World:
     """One engine's worth of ports, and what an engine does with them, step by step."""
 
-    def __init__(self, kind: str = "sqlite", *, at: datetime = BEGIN, database: Database | None = None) -> None:
+    def __init__(self, kind: str = "sqlite", *, at: datetime = BEGIN) -> None:
         self.kind = kind
-        self.database = database or STORES[kind]()
+        self.database = open_database("sqlite://")
+        self._open_store = STORES[kind](self.database)
         self.began = self.now = at
         self.chance = 0.5
         self.flows = Flows()
@@ -101,7 +117,7 @@ class World:
 
     def _open(self) -> None:
         self.queue = SqlWorkQueue(self.database, lambda: self.now)
-        self.store = SqlStore(self.database, self.queue, look_at, lambda: self.now)
+        self.store = self._open_store(self.queue, lambda: self.now)
         self.clock = SqlAlarmClock(self.database, alarm_at)
         self.ports = Ports(
             store=self.store,

@@ -57,9 +57,9 @@ class Environment(BaseModel):
     """The role in which Scheduler calls it."""
 
     # Secrets
-    secrets_prefix: Annotated[
-        str | None, Field(alias="OVERNIGHT_SECRETS_PREFIX", pattern=r"^(/[A-Za-z0-9_.-]+)+$")
-    ] = None
+    secrets_prefix: Annotated[str | None, Field(alias="OVERNIGHT_SECRETS_PREFIX", pattern=r"^(/[A-Za-z0-9_.-]+)+$")] = (
+        None
+    )
     """Under which SSM keeps the stack's parameters; see `parameters`."""
     secrets_key: Annotated[str | None, Field(alias="OVERNIGHT_SECRETS_KEY")] = None
     """The KMS key (id or ARN) of its SecureStrings; without it, `alias/aws/ssm`."""

@@ -1,19 +1,18 @@
 """Lifecycle events on the stack's EventBridge bus; a rule brings them to the events queue, and so to agents."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from overnight.aws.answers import unavailable
+from overnight.aws.messages import OWN_SOURCE
 from overnight.errors import Unavailable
 from overnight.executions import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_events import EventBridgeClient
 
-__all__ = ["SOURCE", "EventBridgeBus"]
-
-SOURCE = "overnight"
-"""The `source` of what we publish; its `detail` is the event as a whole."""
+__all__ = ["EventBridgeBus"]
 
 
 class EventBridgeBus:
@@ -30,7 +29,7 @@ class EventBridgeBus:
                 Entries=[
                     {
                         "EventBusName": self._bus,
-                        "Source": SOURCE,
+                        "Source": OWN_SOURCE,
                         "DetailType": event.name,
                         "Time": event.at,
                         "Detail": event.model_dump_json(),

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -12,6 +11,8 @@ from overnight.aws.answers import code_of, unavailable
 from overnight.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_s3 import S3Client
 
 __all__ = ["PREFIX", "S3BlobStore"]

@@ -7,7 +7,6 @@ runtime agents are armed here: those that a stack declares have their schedules 
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -20,6 +19,8 @@ from overnight.calendar.zones import zone
 from overnight.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 __all__ = ["SchedulerAlarmClock", "alarm_input", "schedule_name"]
@@ -55,7 +56,12 @@ def alarm_input(agent: Agent, trigger: str, state: AgentState | None) -> str:
     said: dict[str, Any] = {"agent_id": agent.id, "trigger": trigger, "scheduled": SCHEDULED_TIME}
     if armed is not None:
         definition = agent.document.schedules[trigger].model_dump(mode="json", exclude_defaults=True)
-        said |= {"version": armed.version, "anchor": armed.anchor.isoformat(), "definition": definition}
+        said |= {
+            "version": armed.version,
+            "since": armed.since.isoformat(),
+            "anchor": armed.anchor.isoformat(),
+            "definition": definition,
+        }
     return json.dumps(said)
 
 
@@ -117,7 +123,8 @@ class SchedulerAlarmClock:
 
     def _put(self, name: str, piece: Expression, told: str) -> None:
         if self._tick_arn is None or self._role_arn is None:
-            raise Unavailable("this function arms no schedules: it has no OVERNIGHT_TICK_ARN, OVERNIGHT_SCHEDULER_ROLE_ARN")
+            missing = "OVERNIGHT_TICK_ARN, OVERNIGHT_SCHEDULER_ROLE_ARN"
+            raise Unavailable(f"this function arms no schedules: its environment lacks {missing}")
         # An update replaces everything, so both say everything.
         request: Any = {
             "Name": name,

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
 from overnight.aws.answers import code_of, unavailable
 from overnight.errors import Invalid, NotFound, Unavailable
 
@@ -98,11 +99,16 @@ class SsmSecretStore:
             raise Invalid.field("value", "must not be empty")
         size = len(value.encode())
         if size > _MOST_BYTES:
-            raise Invalid.field("value", f"has {size:,} bytes; SSM keeps {_MOST_BYTES:,}. Use secretsmanager:ID instead")
+            raise Invalid.field("value", f"has {size:,} bytes; SSM keeps {_MOST_BYTES:,}. Use secretsmanager:ID")
         tier: Any = "Standard" if size <= _STANDARD_BYTES else "Advanced"
         with unavailable("SSM"):
             self._ssm().put_parameter(
-                Name=self._parameter_of(name), Value=value, Type="SecureString", Overwrite=True, Tier=tier, **self._with_key()
+                Name=self._parameter_of(name),
+                Value=value,
+                Type="SecureString",
+                Overwrite=True,
+                Tier=tier,
+                **self._with_key(),
             )
         self._forget(name)
 

@@ -107,9 +107,7 @@ class FireQueue:
         """Send each so that it comes at its time; one that is due later than SQS delays comes sooner, to be sent on."""
         now = self._now()
         delayed = ((fire, min(delay_seconds(fire.due, now), LONGEST_DELAY_SECONDS)) for fire in fires)
-        send(
-            self._connect(), self._queue, ((fire.agent_id, fire.model_dump_json(), delay) for fire, delay in delayed)
-        )
+        send(self._connect(), self._queue, ((fire.agent_id, fire.model_dump_json(), delay) for fire, delay in delayed))
 
 
 def send(client: "SQSClient", url: str, bodies: Iterable[tuple[str, str, int]]) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.aws.dynamodb import cursors
-from overnight.aws.dynamodb.gates import NAMES, Gate, Gates, agent_key, state_key
+from overnight.aws.dynamodb.gates import NAMES, Gate, Gates, agent_key
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries

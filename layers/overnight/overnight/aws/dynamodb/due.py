@@ -28,9 +28,7 @@ __all__ = ["Due", "due_entries"]
 def due_entries(table: Table, kind: str, now: datetime, limit: int) -> list[Item]:
     """The entries of the index of that kind whose time has come, the longest due first."""
     high = f"{stamp(now)}~"  # whatever follows the instant
-    found = [
-        entry for n in range(SHARDS) for entry in table.query(f"{kind}#{n}", index=BY_DUE, high=high, limit=limit)
-    ]
+    found = [entry for n in range(SHARDS) for entry in table.query(f"{kind}#{n}", index=BY_DUE, high=high, limit=limit)]
     return sorted(found, key=lambda entry: str(entry[BY_DUE.sk]))[:limit]
 
 

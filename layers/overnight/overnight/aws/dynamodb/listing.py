@@ -44,9 +44,8 @@ class Listing:
         entries = self._entries(where, before)
         while batch := list(islice(entries, min(_BATCH, 2 * limit + 1))):
             places = {rows.execution_id_of(entry): str(entry[BY_OWNER.sk]) for entry in batch}
-            for execution in self._executions.each(list(places)):
-                if _fits(where, execution):
-                    found.append((places[execution.id], execution))
+            there = self._executions.each(list(places))
+            found += [(places[execution.id], execution) for execution in there if _fits(where, execution)]
             read, last = read + len(batch), str(batch[-1][BY_OWNER.sk])
             if len(found) > limit:
                 return Page(tuple(e for _, e in found[:limit]), cursors.encode("executions", found[limit - 1][0]))
