@@ -212,7 +212,6 @@ class Functions(Construct):
             "OVERNIGHT_FIRE_QUEUE": messaging.fire.queue_url,
             "OVERNIGHT_BUS": messaging.bus.event_bus_name,
             "OVERNIGHT_SCHEDULE_GROUP": self._scheduling.runtime.ref,
-            "POWERTOOLS_SERVICE_NAME": name,
         }
         if self._key:
             variables["OVERNIGHT_SECRETS_KEY"] = self._key.key_arn

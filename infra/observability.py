@@ -17,6 +17,7 @@ from constructs import Construct
 from infra.functions import Functions
 from infra.messaging import Messaging
 from infra.settings import Settings
+from overnight.aws.observe import NAMESPACE, counters
 
 __all__ = ["Observability"]
 
@@ -57,9 +58,9 @@ class Observability(Construct):
 
     def _failed(self) -> None:
         failed = cloudwatch.Metric(
-            namespace="Overnight",
-            metric_name="ExecutionsFailed",
-            dimensions_map={"stack": self._settings.name},
+            namespace=NAMESPACE,
+            metric_name=counters["execution.failed"],
+            dimensions_map={"service": self._settings.name},
             statistic="Sum",
             period=FIVE_MINUTES,
         )
@@ -95,7 +96,7 @@ class Observability(Construct):
 
     def _errors(self, name: str, function: lambda_.IFunction) -> None:
         errors = function.metric_errors(period=FIVE_MINUTES)
-        self._alarm(f"{name.title()}Errors", errors, 1, f"The function {name} ended with errors; see its log")
+        self._alarm(f"{name.title()}Errors", errors, 1, f"The function {name} ended with errors: see its log")
 
     def _throttles(self, functions: Functions) -> None:
         throttles = cloudwatch.MathExpression(

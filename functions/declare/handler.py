@@ -12,8 +12,7 @@ ENGINE = wiring.open_engine()
 S3 = boto3.client("s3")
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context(correlation_id_path="RequestId")
+@ENGINE.observation.handler("RequestId")
 def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - CloudFormation is answered, not Lambda
     """Carry out one request, and answer it."""
     request = parse(event, cloudformation.Request)

@@ -8,13 +8,13 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import wiring
+from overnight.aws.messages import event_of_queue
 
 ENGINE = wiring.open_engine()
 EVENTS = BatchProcessor(EventType.SQS)
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context
+@ENGINE.observation.handler()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Take a batch of events; those that fail come again, alone."""
     return process_partial_response(event, take, EVENTS, context)
@@ -22,5 +22,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 def take(record: SQSRecord) -> None:
     """One event, to every agent that subscribes to it."""
-    ENGINE.logger.set_correlation_id(record.message_id)
-    ENGINE.take_event(record.json_body)
+    ENGINE.observation.logger.set_correlation_id(record.message_id)
+    ENGINE.take_event(event_of_queue(record.json_body, record.message_id, ENGINE.ports.now()))

@@ -11,12 +11,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import wiring
 from overnight.executions import Message
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_runner()
 MESSAGES = BatchProcessor(EventType.SQS)
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context
+@ENGINE.observation.handler()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Carry out a batch of one message."""
     return process_partial_response(event, run, MESSAGES, context)
@@ -25,5 +24,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """One attempt, within what Lambda leaves of its time."""
     message = parse(record.body, Message)
-    ENGINE.logger.set_correlation_id(message.execution_id)
-    ENGINE.run(message, lambda_context.get_remaining_time_in_millis() / 1000)
+    ENGINE.observation.logger.set_correlation_id(message.execution_id)
+    ENGINE.run(message, lambda_context)

@@ -19,19 +19,18 @@ ENGINE = wiring.open_engine()
 FIRES = BatchProcessor(EventType.SQS)
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context
+@ENGINE.observation.handler()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
     """Ring for one minute of one schedule, or fire the ticks of a batch."""
     if "Records" in event:
         return process_partial_response(event, fire, FIRES, context)
     alarm = parse(event, Alarm)
-    ENGINE.logger.set_correlation_id(f"{alarm.agent_id}/{alarm.trigger}/{alarm.scheduled.isoformat()}")
+    ENGINE.observation.logger.set_correlation_id(f"{alarm.agent_id}/{alarm.trigger}/{alarm.scheduled.isoformat()}")
     ENGINE.ring(alarm)
     return None
 
 
 def fire(record: SQSRecord) -> None:
     """One tick whose time has come."""
-    ENGINE.logger.set_correlation_id(record.message_id)
+    ENGINE.observation.logger.set_correlation_id(record.message_id)
     ENGINE.fire(parse(record.body, Fire))

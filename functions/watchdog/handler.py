@@ -9,8 +9,7 @@ from overnight.aws import wiring
 ENGINE = wiring.open_engine()
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context(correlation_id_path='"execution-id"')
-def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - it is told nothing but the time
+@ENGINE.observation.handler()
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the event says nothing
     """One round, page by page, until all is seen or the time is over; the next round goes on from there."""
-    ENGINE.watch(context.get_remaining_time_in_millis() / 1000)
+    ENGINE.watch(context)

@@ -14,8 +14,7 @@ ENGINE = wiring.open_engine()
 APP = mount(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
 
 
-@ENGINE.metrics.log_metrics
-@ENGINE.logger.inject_lambda_context(correlation_id_path=API_GATEWAY_REST)
+@ENGINE.observation.handler(API_GATEWAY_REST)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One delivery, answered once it is durable; what is refused is a problem document."""
     return APP.resolve(event, context)
