@@ -69,6 +69,10 @@ UNREAD = (
 """What is in wheels, and never read on Lambda."""
 
 
+READS_ITS_SOURCES = ("lfx",)
+"""Langflow's components are loaded from their sources, so bytecode can't stand in for them."""
+
+
 class CannotBundle(Exception):
     """A bundle can't be made, with what to do about it."""
 
@@ -143,9 +147,10 @@ class Bundle:
         _leave_away(target, self.whole)
         if "magika" in self.leave_out:
             (target / "magika.py").write_text(MAGIKA, encoding="utf-8")
-        _compile(target, sources_too=not self.bytecode_only)
+        if self.bytecode_only:
+            _compile(target, instead_of_sources=True)
         self._copy_ours(target)
-        _compile(target, sources_too=True)
+        _compile(target, instead_of_sources=False)
 
     def stage(self, context: Path) -> None:
         """Lay out what a container image is built from, in an empty folder: the locks, and `app`, all that is ours."""
@@ -256,15 +261,18 @@ def _compiler() -> str | None:
     return shutil.which(f"python{PYTHON}")
 
 
-def _compile(folder: Path, *, sources_too: bool) -> None:
+def _compile(folder: Path, *, instead_of_sources: bool) -> None:
     """Add bytecode, which Lambda could not keep; it never looks at the sources' times, which a zip does not keep."""
     compiler = _compiler()
     if compiler is None:
         return
     command = [compiler, "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash"]
-    command += ["-s", str(folder), *([] if sources_too else ["-b"]), str(folder)]
-    subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - some packages ship templates that are no Python
-    if not sources_too:
+    command += ["-s", str(folder), str(folder)]
+    if instead_of_sources:
+        command += ["-b", "-x", rf"^{re.escape(str(folder))}/({'|'.join(READS_ITS_SOURCES)})/"]
+    # Some packages ship templates that are no Python, so it may fail.
+    subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own command
+    if instead_of_sources:
         for source in folder.rglob("*.py"):
             if source.with_suffix(".pyc").exists():
                 source.unlink()
