@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test test-slow check bench format lock clean venv-uv venv-demo venv-dev
+.PHONY: help demo serve test test-slow check bench docs format lock clean venv-uv venv-demo venv-dev
 
 # Without bytecode every process would compile lfx anew, which takes longer than a test.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,6 +35,9 @@ check: venv-dev ## format, lint and types
 
 bench: venv-dev ## measure throughput, latency and lateness
 	$(RUN) tests.bench $(ARGS)
+
+docs: venv-dev ## write the pages of docs/ that are made from the code
+	$(RUN) tools.docs $(ARGS)
 
 format: venv-dev ## format, and mend what ruff can mend
 	$(RUN) ruff format .

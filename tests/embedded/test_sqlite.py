@@ -19,6 +19,7 @@ from overnight.embedded.sql import (
     events,
     executions,
     gates,
+    hooks,
     migrations,
     open_database,
 )
@@ -29,6 +30,7 @@ from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import Invalid, Unavailable
 from overnight.executions import FiringKind, Status
 from overnight.ports import Change, ExecutionFilter, Transition
+from overnight.webhooks import hook_id
 
 PUT = Statement(insert(queue_table).values(binds(queue_table)))
 EVERY = Statement(queue_table.select())
@@ -63,31 +65,34 @@ def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(path):
         connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(Unavailable, match=r"version 99.*knows them up to 1; use the newer release"):
+    with pytest.raises(Unavailable, match=rf"version 99.*knows them up to {migrations.VERSION}; use the newer release"):
         open_database(f"sqlite:///{path}")
     assert path.read_bytes() == before
 
 
 def test_a_database_of_an_earlier_release_takes_the_steps_that_are_missing(path, monkeypatch):
     open_database(f"sqlite:///{path}").close()
+    first, second = migrations.VERSION + 1, migrations.VERSION + 2
     steps = {
-        2: ("ALTER TABLE agents ADD COLUMN colour TEXT", "UPDATE agents SET colour = 'blue'"),
-        3: ("ALTER TABLE agents RENAME COLUMN colour TO color",),
+        first: ("ALTER TABLE agents ADD COLUMN colour TEXT", "UPDATE agents SET colour = 'blue'"),
+        second: ("ALTER TABLE agents RENAME COLUMN colour TO color",),
     }
-    monkeypatch.setattr(migrations, "VERSION", 3)
+    monkeypatch.setattr(migrations, "VERSION", second)
     monkeypatch.setattr(migrations, "STEPS", steps)
     for _ in range(2):
         open_database(f"sqlite:///{path}").close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(second,)]
         assert connection.execute("SELECT count(color) FROM agents").fetchall() == [(0,)]
     connection.close()
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(path, monkeypatch):
     open_database(f"sqlite:///{path}").close()
-    monkeypatch.setattr(migrations, "VERSION", 2)
-    monkeypatch.setattr(migrations, "STEPS", {2: ("ALTER TABLE agents ADD COLUMN colour TEXT", "SELECT nonsense")})
+    next_version = migrations.VERSION + 1
+    step = ("ALTER TABLE agents ADD COLUMN colour TEXT", "SELECT nonsense")
+    monkeypatch.setattr(migrations, "VERSION", next_version)
+    monkeypatch.setattr(migrations, "STEPS", {next_version: step})
     with pytest.raises(Unavailable, match="nonsense"):
         open_database(f"sqlite:///{path}")
     monkeypatch.undo()
@@ -95,6 +100,31 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(path, monkeypatch):
     with sqlite3.connect(path) as connection:
         assert "colour" not in connection.execute("SELECT sql FROM sqlite_master WHERE name = 'agents'").fetchone()[0]
     connection.close()
+
+
+def test_a_database_of_version_1_learns_the_addresses_of_its_webhooks(path):
+    database = open_database(f"sqlite:///{path}")
+    document = AgentDocument.model_validate(
+        {
+            "name": "a",
+            "flow": {"python": "m:f"},
+            "triggers": [{"name": "in", "webhook": {}}, {"name": "t", "cron": "@daily"}],
+        }
+    )
+    agent = Agent(id="a" * 32, document=document, created_at=START, updated_at=START)
+    store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda *_: None, lambda: START)
+    store.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
+    kept = store.hook(hook_id(agent.id, "in"))
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE hooks; UPDATE schema_version SET version = 1")
+    connection.close()
+
+    database = open_database(f"sqlite:///{path}")
+    store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda *_: None, lambda: START)
+    assert store.hook(hook_id(agent.id, "in")) == kept
+    assert store.hook(hook_id(agent.id, "t")) is None
+    database.close()
 
 
 def test_a_file_that_is_no_database_is_said_to_be_so(path):
@@ -264,7 +294,7 @@ def test_a_database_that_stays_busy_is_unavailable(path, database):
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
-    for module in (agents, alarms, deliveries, events, executions, gates, queue_, store_)
+    for module in (agents, alarms, deliveries, events, executions, gates, hooks, queue_, store_)
     for name, statement in vars(module).items()
     if isinstance(statement, Statement)
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}

@@ -5,15 +5,20 @@
     │   └── IdempotencyMismatch the same Idempotency-Key with another body
     ├── NotFound
     │   ├── AgentNotFound
-    │   └── ExecutionNotFound
+    │   ├── ExecutionNotFound
+    │   └── HookNotFound
     ├── Conflict                the request is well formed, but not in this state
     │   ├── AgentExists
     │   ├── AgentStopped
     │   ├── NoFreeSlot
     │   ├── NotActive
-    │   └── NotRedrivable
+    │   ├── NotRedrivable
+    │   ├── NotReplayable
+    │   └── SecretSupplied
     ├── EditConflict            somebody else changed the agent in between (If-Match)
     ├── LineFull                no room in the line: try again later
+    ├── RateLimited             too many deliveries in this minute: try again later
+    ├── Unverified              a webhook's delivery does not prove who sent it
     └── Unavailable             a part that is needed does not answer
 
 Every error has a `code`, a stable word for programs, and builds its own text for people.
@@ -30,6 +35,7 @@ __all__ = [
     "Conflict",
     "EditConflict",
     "ExecutionNotFound",
+    "HookNotFound",
     "IdempotencyMismatch",
     "Invalid",
     "LineFull",
@@ -37,9 +43,13 @@ __all__ = [
     "NotActive",
     "NotFound",
     "NotRedrivable",
+    "NotReplayable",
     "OvernightError",
     "Problem",
+    "RateLimited",
+    "SecretSupplied",
     "Unavailable",
+    "Unverified",
 ]
 
 
@@ -109,6 +119,15 @@ class ExecutionNotFound(NotFound):
         super().__init__(f"there is no execution {execution_id!r}")
 
 
+class HookNotFound(NotFound):
+    """There is no webhook of that id."""
+
+    code = "webhook_not_found"
+
+    def __init__(self, hook_id: str) -> None:
+        super().__init__(f"there is no webhook {hook_id!r}")
+
+
 class Conflict(OvernightError):
     """Well formed, but not possible in the present state."""
 
@@ -160,6 +179,28 @@ class NotRedrivable(Conflict):
         super().__init__(f"execution {execution_id} is {status}; only a failed one can be redriven")
 
 
+class NotReplayable(Conflict):
+    """Only what came from outside can be replayed."""
+
+    code = "not_replayable"
+
+    def __init__(self, execution_id: str, kind: str) -> None:
+        super().__init__(
+            f"execution {execution_id} is of kind {kind}; webhooks, events and manual calls can be replayed, "
+            "ticks of a schedule are run again by a backfill"
+        )
+
+
+class SecretSupplied(Conflict):
+    """The webhook's secret is the sender's, and kept under a name of its own."""
+
+    code = "secret_supplied"
+
+    def __init__(self, hook_id: str, reference: str | None) -> None:
+        kept = f"kept as {reference}: change it there, or name another one in the trigger" if reference else "none"
+        super().__init__(f"the secret of webhook {hook_id} was not made here; it is {kept}")
+
+
 class EditConflict(OvernightError):
     """The agent was changed since it was read."""
 
@@ -177,6 +218,25 @@ class LineFull(OvernightError):
     def __init__(self, name: str, limit: int, retry_after_seconds: int) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{limit} executions of agent {name!r} are waiting already; try again later")
+
+
+class RateLimited(OvernightError):
+    """The webhook takes no more deliveries in this minute; try again after `retry_after_seconds`."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"this address takes {limit} deliveries a minute; try again later")
+
+
+class Unverified(OvernightError):
+    """A delivery does not prove who sent it, or there is no such webhook: nobody outside is told which."""
+
+    code = "unverified"
+
+    def __init__(self) -> None:
+        super().__init__("the delivery is not signed as this address asks for")
 
 
 class Unavailable(OvernightError):

@@ -49,6 +49,7 @@ __all__ = [
     "EventBus",
     "ExecutionFilter",
     "FlowRunner",
+    "Hook",
     "Observer",
     "Page",
     "Ports",
@@ -166,6 +167,20 @@ class Subscription:
     agent_id: str
     trigger: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook's address: whose trigger it is, and which of the secrets that are made for it are live.
+
+    The secret of `version` is the present one; the one before it is accepted until `previous_until` (UTC).
+    """
+
+    id: str
+    agent_id: str
+    trigger: str
+    version: int = 1
+    previous_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +307,18 @@ class Store(Protocol):
 
     def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
         """Who subscribes to any of these names (exact, or prefixes such as `dataset.*`), by agent and trigger order."""
+
+    # Webhooks
+
+    def hook(self, hook_id: str) -> Hook | None:
+        """The webhook of that id, if there ever was one.
+
+        `create_agent` and `change_agent` keep one for each webhook trigger, in the same write; what is kept is never
+        overwritten, and stays until the agent is forgotten: a trigger that comes back comes back with its version.
+        """
+
+    def rekey(self, hook_id: str, change: Callable[[Hook], Hook]) -> Hook:
+        """Change which secrets of a webhook are live; the webhook as it is then. Raises HookNotFound."""
 
     # Notifications
 

@@ -4,13 +4,14 @@ Which kind a trigger is, is told by the one key among `cron`, `interval`, `date`
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Kind, Name, Words
+from overnight.webhooks import Webhook, WebhookTrigger
 
 __all__ = [
     "KINDS",
@@ -29,72 +30,6 @@ __all__ = [
 ]
 
 KINDS: tuple[Kind, ...] = ("cron", "interval", "date", "webhook", "event")
-
-
-# Webhooks.
-
-Signature = Literal["standard-webhooks", "github", "stripe", "slack", "langflow", "hmac", "token", "none"]
-_HMAC_ONLY = ("algorithm", "encoding", "prefix", "timestamp_header", "template")
-HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
-
-
-class Webhook(Words):
-    """How a webhook proves who sent it, and how often it may come."""
-
-    signature: Signature = Field(
-        default="standard-webhooks", description="The sender's scheme. `none` lets everybody in who knows the address."
-    )
-    header: HeaderName | None = Field(
-        default=None, description="hmac: the header with the signature. token: the header with the token."
-    )
-    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] | None = Field(
-        default=None, description="hmac: the hash; sha256 if not given."
-    )
-    encoding: Literal["hex", "base64"] | None = Field(
-        default=None, description="hmac: how the signature is written; hex if not given."
-    )
-    prefix: str | None = Field(
-        default=None, max_length=64, description="hmac: what stands before the signature, such as `sha256=`."
-    )
-    timestamp_header: HeaderName | None = Field(
-        default=None, description="hmac: the header with the time of sending, in Unix seconds; 300 s are tolerated."
-    )
-    template: str | None = Field(
-        default=None,
-        max_length=256,
-        description="hmac: what is signed, made of {timestamp} and {body}; {body} if not given.",
-        examples=["{timestamp}.{body}"],
-    )
-    rate_limit_per_minute: int | None = Field(
-        default=None, ge=1, le=100_000, description="Verified calls per minute; more are answered 429."
-    )
-
-    @model_validator(mode="after")
-    def _fits_its_scheme(self) -> Self:
-        if self.signature != "hmac":
-            for name in _HMAC_ONLY if self.signature == "token" else ("header", *_HMAC_ONLY):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name}: means nothing with signature {self.signature}")
-            return self
-        if self.header is None:
-            raise ValueError("header: signature hmac needs the name of the header that carries it")
-        template = self.template or "{body}"
-        if template.count("{body}") != 1:
-            raise ValueError("template: must contain {body} once")
-        if set(template.replace("{body}", "").replace("{timestamp}", "")) & {"{", "}"}:
-            raise ValueError("template: only {timestamp} and {body} are known")
-        if ("{timestamp}" in template) != (self.timestamp_header is not None):
-            raise ValueError("timestamp_header: must be given where the template contains {timestamp}, and only there")
-        return self
-
-
-class WebhookTrigger(Words):
-    """Whenever somebody posts to the trigger's address, with a valid signature."""
-
-    kind: ClassVar[Kind] = "webhook"
-
-    name: Name
-    webhook: Webhook
 
 
 # Events.

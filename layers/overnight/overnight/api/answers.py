@@ -16,10 +16,12 @@ __all__ = ["Documented", "agent_answer", "documented", "empty", "json_answer"]
 Documented = dict[int, Any]
 
 REFUSALS = {
+    401: "Not signed as it must be, or there is no such address; nobody outside is told which.",
     404: "There is no such thing.",
     409: "Not possible in the present state; `code` says why.",
     412: "It was changed since it was read.",
-    429: "Too many are waiting: try again after Retry-After.",
+    413: "The body is too large.",
+    429: "Too many are waiting, or came in this minute: try again after Retry-After.",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 

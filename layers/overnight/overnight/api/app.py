@@ -17,13 +17,16 @@ from overnight.api import (
     events,
     executions,
     firing,
+    front_door,
     health,
     lifecycle,
+    notifications,
     problems,
     schedules,
     secrets,
     tasks,
     verify,
+    webhooks,
 )
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
@@ -40,6 +43,9 @@ ROUTERS = (
     executions.router,
     events.router,
     schedules.router,
+    webhooks.router,
+    front_door.router,
+    notifications.router,
     secrets.router,
     verify.router,
     health.router,

@@ -9,7 +9,9 @@ from typing import Any
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.types import EventHandlerInstance
 
+from overnight.api.front_door import is_front_door
 from overnight.api.problems import Malformed, TooLarge, UnsupportedMediaType
+from overnight.core.webhooks.receive import LIMIT_BYTES as DELIVERY_LIMIT_BYTES
 from overnight.errors import Invalid
 
 __all__ = ["FLOW_LIMIT_BYTES", "LIMIT_BYTES", "JsonBodies", "limit_bytes", "parse"]
@@ -26,6 +28,8 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 def limit_bytes(path: str) -> int:
     """How large a body may be on that path, in bytes."""
+    if is_front_door("POST", path):
+        return DELIVERY_LIMIT_BYTES
     return FLOW_LIMIT_BYTES if _CARRIES_FLOWS.fullmatch(path) else LIMIT_BYTES
 
 

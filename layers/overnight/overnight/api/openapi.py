@@ -8,6 +8,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import ApiGatewayResolver
 
 from overnight.api.bodies import FLOW_LIMIT_BYTES, LIMIT_BYTES
+from overnight.api.front_door import is_front_door
 from overnight.api.health import HEALTH
 from overnight.api.problems import MEDIA_TYPE
 
@@ -30,6 +31,7 @@ TAGS = {
     "executions": "The durable records of accepted firings.",
     "events": "What agents may subscribe to.",
     "schedules": "Triggers that follow the clock.",
+    "webhooks": "Addresses to which senders post signed deliveries.",
     "secrets": "What `secret:NAME` refers to.",
     "verify": "The proof that nothing was lost.",
     "engine": "The engine itself.",
@@ -78,16 +80,18 @@ def document(resolver: ApiGatewayResolver, *, token: bool) -> dict[str, Any]:
         for path, operations in sorted(said["paths"].items())
     }
     for path, operations in said["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            front_door = is_front_door(method.upper(), path)
+            public = front_door or path == HEALTH
             _complete(
                 operation,
                 ANY
-                | (WITH_PATH if "{" in path else {})
-                | (WITH_TOKEN if token and path != HEALTH else {})
+                | (WITH_PATH if "{" in path and not front_door else {})
+                | (WITH_TOKEN if token and not public else {})
                 | (WITH_BODY if "requestBody" in operation else {}),
             )
-        if token and path == HEALTH:
-            operations["get"]["security"] = []
+            if token and public:
+                operation["security"] = []
     return said
 
 

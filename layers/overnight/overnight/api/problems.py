@@ -1,6 +1,6 @@
 """What a refused request is answered: `application/problem+json` (RFC 9457), with every invalid field named.
 
-OvernightError, as its class says    422, 404, 409, 412, 429, 503
+OvernightError, as its class says    401 (of webhooks), 404, 409, 412, 422, 429, 503
 Refused: what only HTTP knows        400, 401, 403, 405, 413, 415
 anything else                        500 with the request's id, and the error in the log; never a stack trace
 """
@@ -24,7 +24,9 @@ from overnight.errors import (
     LineFull,
     NotFound,
     OvernightError,
+    RateLimited,
     Unavailable,
+    Unverified,
 )
 from overnight.errors import Problem as InvalidField
 from overnight.words import Name
@@ -168,6 +170,8 @@ _STATUS: Mapping[type[OvernightError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     EditConflict: HTTPStatus.PRECONDITION_FAILED,
     LineFull: HTTPStatus.TOO_MANY_REQUESTS,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    Unverified: HTTPStatus.UNAUTHORIZED,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -197,10 +201,12 @@ def headers_of(error: Exception) -> dict[str, str]:
     match error:
         case MethodNotAllowed():
             return {"Allow": ", ".join(error.allowed)}
-        case LineFull():
+        case LineFull() | RateLimited():
             return {"Retry-After": str(error.retry_after_seconds)}
         case Unavailable():
             return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        case Unverified():
+            return {"WWW-Authenticate": "Signature"}
         case Unauthorized():
             return {"WWW-Authenticate": error.challenge}
     return {}

@@ -4,7 +4,7 @@ Everything that starts an execution comes through here: ticks of schedules, manu
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 
@@ -15,7 +15,7 @@ from overnight.core import ledger
 from overnight.core.decide import decide
 from overnight.core.payloads import encoded, hold
 from overnight.core.settle import published, settle
-from overnight.errors import AgentNotFound, Conflict, IdempotencyMismatch, LineFull
+from overnight.errors import AgentNotFound, Conflict, IdempotencyMismatch, LineFull, RateLimited
 from overnight.executions import Execution, Firing, FiringKind, Status
 from overnight.ports import Admission, Admitted, Ports, Transition
 
@@ -66,19 +66,22 @@ def trigger(
     return admitted
 
 
-def admit(ports: Ports, firing: Firing) -> Admitted | None:
+def admit(
+    ports: Ports, firing: Firing, *, check: Callable[[Agent, AgentState], AgentState] | None = None
+) -> Admitted | None:
     """Take a firing through the gate; None when it is dropped without a record.
 
-    Raises what `decide` raises; a refusal is counted and logged, and leaves no record.
+    `check` is asked first, within the gate: it raises to refuse, and gives back the state with what it counts.
+    Raises what `check` and `decide` raise; a refusal is counted and logged, and leaves no record.
     """
     now = ports.now()
 
     def gate(agent: Agent, state: AgentState) -> Admission | None:
-        return decide(agent, state, firing, now)
+        return decide(agent, check(agent, state) if check else state, firing, now)
 
     try:
         admitted = ports.store.admit(firing, gate)
-    except (Conflict, LineFull) as refusal:
+    except (Conflict, LineFull, RateLimited) as refusal:
         ports.observe(
             "execution.refused",
             agent_id=firing.agent_id,

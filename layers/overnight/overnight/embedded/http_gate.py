@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 
+from overnight.api.front_door import is_front_door
 from overnight.api.health import HEALTH
 from overnight.api.problems import Forbidden, Unauthorized
 from overnight.errors import Invalid
@@ -46,7 +47,10 @@ class Gate:
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises Unauthorized or Forbidden. Names of headers are in lower case."""
-        if self._digest is None:
+        if is_front_door(method, path):
+            # Its signature lets a delivery in; senders know the name of the tunnel that brings them here, not ours.
+            pass
+        elif self._digest is None:
             _refuse_other_names(headers.get("host", ""))
         elif path != HEALTH and not hmac.compare_digest(_digest(_credential(headers)), self._digest):
             # Digests, so that not even the token's length shows in the time that the comparison takes.

@@ -9,9 +9,19 @@ from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
-from overnight.embedded.sql.gates import Gate, Gates
+from overnight.embedded.sql.gates import PARSED, Gate, Gates
+from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
-from overnight.embedded.sql.schema import agent_versions, agents, alarms, deliveries, periods, states, subscriptions
+from overnight.embedded.sql.schema import (
+    agent_versions,
+    agents,
+    alarms,
+    deliveries,
+    hooks,
+    periods,
+    states,
+    subscriptions,
+)
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.errors import AgentExists, AgentNotFound
 from overnight.ports import Page, Subscription
@@ -71,6 +81,7 @@ _FORGET = tuple(
     Statement(delete(table).where(table.c[column] == bindparam("agent_id")))
     for table, column in (
         (subscriptions, "agent_id"),
+        (hooks, "agent_id"),
         (alarms, "agent_id"),
         (deliveries, "agent_id"),
         (periods, "agent_id"),
@@ -93,9 +104,10 @@ def _subscribers(names: int) -> Statement:
 class Agents:
     """Agents in their tables; their states go through the gates."""
 
-    def __init__(self, database: Database, gates: Gates) -> None:
+    def __init__(self, database: Database, gates: Gates, hooks: Hooks) -> None:
         self._database = database
         self._gates = gates
+        self._hooks = hooks
         self._versions: dict[tuple[str, int], Agent] = {}
 
     # Within a transaction
@@ -115,6 +127,7 @@ class Agents:
         )
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
+        self._hooks.keep(transaction, agent)
 
     def update(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
         """Write an agent and its state; the state as it is then. Raises AgentExists."""
@@ -136,6 +149,7 @@ class Agents:
         )
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
+        self._hooks.keep(transaction, agent)
         return self._gates.replace(transaction, gate, agent, state)
 
     def put_periods(self, transaction: Transaction, opened_or_closed: Iterable[ArmedPeriod]) -> None:
@@ -191,6 +205,8 @@ class Agents:
         agent = self._versions.get((agent_id, version))
         if agent is None:
             agent = self._read_version(agent_id, version)
+            if len(self._versions) >= PARSED:
+                self._versions.clear()
             self._versions[agent_id, version] = agent
         return agent
 

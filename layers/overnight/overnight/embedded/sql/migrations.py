@@ -1,6 +1,7 @@
 """The version of the tables, and how a database of an earlier version is brought up to date."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, bindparam, insert, select, update
 from sqlalchemy.engine import Dialect
@@ -10,14 +11,41 @@ from overnight.embedded.sql import schema
 from overnight.embedded.sql.database import Transaction
 from overnight.embedded.sql.statement import Statement
 from overnight.errors import Unavailable
+from overnight.webhooks import hook_id
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 1
+VERSION = 2
 """The version of the tables in `schema`."""
 
-STEPS: Mapping[int, Sequence[str]] = {}
-"""For each version but the first, the statements that make it of the one before. What is released never changes."""
+_HOOKS = """
+CREATE TABLE hooks (
+    id TEXT NOT NULL, agent_id TEXT NOT NULL, "trigger" TEXT NOT NULL, version BIGINT NOT NULL, previous_until BIGINT,
+    PRIMARY KEY (id)
+)
+"""
+
+Step = str | Callable[[Transaction], object]
+
+
+def _keep_hooks(transaction: Transaction) -> None:
+    """The addresses of the webhooks that there are."""
+    for agent_id, body in transaction.all(_AGENTS):
+        for trigger in json.loads(body)["document"]["triggers"]:
+            if "webhook" in trigger:
+                transaction.run(
+                    _KEEP_HOOK, id=hook_id(agent_id, trigger["name"]), agent_id=agent_id, trigger=trigger["name"]
+                )
+
+
+STEPS: Mapping[int, Sequence[Step]] = {
+    2: (
+        _HOOKS,
+        "CREATE INDEX hooks_by_agent ON hooks (agent_id)",
+        _keep_hooks,
+    ),
+}
+"""For each version but the first, the steps that make it of the one before. What is released never changes."""
 
 _versions = MetaData()
 _schema_version = Table("schema_version", _versions, Column("version", BigInteger, nullable=False))
@@ -25,6 +53,12 @@ _schema_version = Table("schema_version", _versions, Column("version", BigIntege
 _CREATE = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
 _READ = Statement(select(_schema_version.c.version))
 _BEGIN = Statement(insert(_schema_version).values(version=bindparam("version")))
+_AGENTS = Statement(select(schema.agents.c.id, schema.agents.c.body))
+_KEEP_HOOK = Statement(
+    insert(schema.hooks).values(
+        id=bindparam("id"), agent_id=bindparam("agent_id"), trigger=bindparam("trigger"), version=1, previous_until=None
+    )
+)
 _MOVE = Statement(update(_schema_version).values(version=bindparam("version")))
 
 
@@ -49,7 +83,10 @@ def migrate(transaction: Transaction, dialect: Dialect) -> None:
             "use the newer release that wrote it, or a copy from before its upgrade"
         )
     for step in range(version + 1, VERSION + 1):
-        for sql in STEPS[step]:
-            transaction.run_sql(sql)
+        for act in STEPS[step]:
+            if isinstance(act, str):
+                transaction.run_sql(act)
+            else:
+                act(transaction)
     if version < VERSION:
         transaction.run(_MOVE, version=VERSION)

@@ -24,6 +24,7 @@ __all__ = [
     "deliveries",
     "events",
     "executions",
+    "hooks",
     "metadata",
     "periods",
     "queue",
@@ -105,6 +106,17 @@ subscriptions = Table(
     sqlite_with_rowid=False,
 )
 Index("subscriptions_by_agent", subscriptions.c.agent_id)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("previous_until", BigInteger),
+)
+Index("hooks_by_agent", hooks.c.agent_id)
 
 executions = Table(
     "executions",

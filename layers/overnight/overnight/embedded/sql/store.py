@@ -13,6 +13,7 @@ from overnight.embedded.sql.deliveries import Deliveries
 from overnight.embedded.sql.events import Events
 from overnight.embedded.sql.executions import Executions
 from overnight.embedded.sql.gates import Gate, Gates, LookAt
+from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
@@ -26,6 +27,7 @@ from overnight.ports import (
     DueAgent,
     DueExecution,
     ExecutionFilter,
+    Hook,
     Page,
     Revision,
     Subscription,
@@ -60,7 +62,8 @@ class SqlStore:
         self._database = database
         self._queue = queue
         self._gates = Gates(look_at)
-        self._agents = Agents(database, self._gates)
+        self._hooks = Hooks(database)
+        self._agents = Agents(database, self._gates, self._hooks)
         self._executions = Executions(database)
         self._events = Events(database, now)
         self._deliveries = Deliveries(database)
@@ -285,6 +288,16 @@ class SqlStore:
     def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
         """Who subscribes to any of these names, by agent and trigger order."""
         return self._agents.subscriptions(names)
+
+    # Webhooks
+
+    def hook(self, hook_id: str) -> Hook | None:
+        """The webhook of that id, if there ever was one."""
+        return self._hooks.get(hook_id)
+
+    def rekey(self, hook_id: str, change: Callable[[Hook], Hook]) -> Hook:
+        """Change which secrets of a webhook are live."""
+        return self._hooks.rekey(hook_id, change)
 
     # Notifications
 
