@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve synth bootstrap deploy diff destroy test test-slow check bench format lock clean
+.PHONY: help demo serve synth bootstrap deploy diff destroy test test-slow check bench docs format lock clean
 .PHONY: venv-uv venv-demo venv-infra venv-dev
 
 # Without bytecode every process would compile lfx anew, which takes longer than a test.
@@ -53,6 +53,9 @@ check: venv-dev ## format, lint and types
 
 bench: venv-dev ## measure throughput, latency and lateness
 	$(RUN) tests.bench $(ARGS)
+
+docs: venv-dev ## write the pages of docs/ that are made from the code
+	$(RUN) tools.docs $(ARGS)
 
 format: venv-dev ## format, and mend what ruff can mend
 	$(RUN) ruff format .

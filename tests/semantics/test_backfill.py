@@ -10,7 +10,7 @@ from overnight.core import lifecycle
 from overnight.core.backfill import MOST, Backfill, backfill
 from overnight.errors import Invalid, NotActive
 
-SINCE, UNTIL = instant("2026-01-05 00:00"), instant("2026-01-05 12:00")
+SINCE = instant("2026-01-05 00:00")
 
 
 def asked(world: World, since: str = "00:00", until: str = "12:00", **how: Any) -> Backfill:
@@ -88,6 +88,14 @@ def test_one_trigger_alone(world: World):
         asked(world, trigger="nobody")
 
 
+def test_a_tick_that_waits_for_its_jitter_runs_by_itself(world: World):
+    world.agent(interval={"hours": 1}, jitter_seconds=3000)
+    world.at("2026-01-05 01:00:01")
+    assert hours(asked(world, "00:00", "01:00:01")) == []
+    world.live(hours=1)
+    assert len(world.flows.ran) == 1
+
+
 def test_excluded_ticks_are_no_part_of_it(world: World):
     exclude = {"ranges": [{"from": "2026-01-05T05:00:00Z", "to": "2026-01-05T07:00:00Z"}]}
     with_a_gap(world, exclude=exclude)
@@ -111,8 +119,10 @@ def test_an_agent_that_is_not_active_shows_the_plan_but_does_not_run_it(world: W
 
 
 def test_a_range_that_is_empty_or_to_come_or_too_long_is_refused(world: World):
-    world.agent(interval={"seconds": 10})
+    world.agent(interval={"seconds": 10}, start_at=SINCE)
+    lifecycle.pause(world.ports, "agent")
     world.at("2026-01-05 12:00")
+    lifecycle.resume(world.ports, "agent")
     for since, until in (("02:00", "02:00"), ("03:00", "02:00"), ("00:00", "12:01"), ("00:00", "10:00")):
         with pytest.raises(Invalid) as refusal:
             asked(world, since, until)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tests.support.flows import broken
-from tests.support.fuse import Crash
+from tests.support.fuse import blown
 from tests.support.world import World, statuses
 
 from overnight.core import lifecycle
@@ -170,21 +170,7 @@ def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_k
         world = World(store_kind)
         for agent in agents:
             follows(world, agent, "x")
-        left = [writes]
-
-        def after(verb: str, left: list[int] = left) -> None:
-            left[0] -= 1
-            if not left[0]:
-                raise Crash(verb)
-
-        world.watch_writes(after)
-        try:
-            world.send("x", event_id="e")
-        except Crash:
-            crashed = True
-        else:
-            crashed = False
-        world.restart()
+        crashed = blown(world, writes, lambda world: world.send("x", event_id="e"))
         world.live(minutes=1)
         assert [statuses(world.rows(agent)) for agent in agents] == [["succeeded"]] * 4, f"after {writes} writes"
         assert world.store.pending_events(world.now, 10) == []

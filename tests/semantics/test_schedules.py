@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.fuse import Crash
+from tests.support.fuse import blown
 from tests.support.world import BEGIN, World, instant, statuses
 
 from overnight.core import fire, lifecycle
@@ -268,7 +268,7 @@ def test_a_plan_stands_while_more_is_missed(world: World):
     """Interrupted for hours, a catch-up does what it had planned; what was missed since gets a plan of its own."""
     world.agent(cron="0 * * * *")
     world.advance(hours=4, minutes=30)
-    blown(world, 1)
+    blown(world, 1, World.beat)
     assert world.state().catch_up["schedule"].until == instant("2026-01-05 04:00")
     down(world, hours=3)
     assert kept(world) == [
@@ -277,24 +277,6 @@ def test_a_plan_stands_while_more_is_missed(world: World):
     ]  # fmt: skip
     told = [[f"{tick:%H}" for tick in row.missed_ticks] for row in world.rows() if row.status == "succeeded"]
     assert told == [["01", "02", "03"], ["05", "06"]]
-
-
-def blown(world: World, writes: int) -> bool:
-    """An engine's beat that a crash ends after so many writes; False if it came to its end before."""
-    left = [writes]
-
-    def after(verb: str) -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise Crash(verb)
-
-    world.watch_writes(after)
-    try:
-        world.beat()
-    except Crash:
-        world.restart()
-        return True
-    return False
 
 
 @pytest.mark.parametrize("policy", ["coalesce", "skip", "all"])
@@ -306,7 +288,7 @@ def test_a_catch_up_that_is_interrupted_after_any_write_is_carried_out_as_planne
         world = World(store_kind)
         world.agent(cron="*/30 * * * *", **fields)
         world.at("2026-01-05 04:40")
-        crashed = writes > 0 and blown(world, writes)
+        crashed = writes > 0 and blown(world, writes, World.beat)
         world.live(minutes=6, step=60)
         expected = expected or kept(world)
         assert kept(world) == expected, f"after {writes} writes"
@@ -503,7 +485,7 @@ def test_a_clock_set_back_around_a_change_doubles_nothing_either(world: World, v
 def test_a_clock_set_back_during_a_catch_up_holds_up_nobody(world: World):
     world.agent(cron="0 * * * *", catch_up="all")
     world.advance(hours=4, minutes=30)
-    blown(world, 3)
+    blown(world, 3, World.beat)
     assert "schedule" in world.state().catch_up
     world.at(world.now - timedelta(hours=4))
     lifecycle.pause(world.ports, "agent")

@@ -1,11 +1,14 @@
 """What stands between the core and a port, and learns of every write: to count them, to list them, or to end there."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overnight.ports import Ports
 
-__all__ = ["Crash", "Watched", "watched"]
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+__all__ = ["Crash", "Watched", "blown", "fuse", "watched"]
 
 WRITES = {
     "store": {
@@ -34,6 +37,10 @@ class Watched:
         self._name = name
         self._after = after
 
+    def together(self, work: Callable[[], Any]) -> Any:
+        """One after another, as on an engine whose verbs share no transaction: there may be a crash between any two."""
+        return work()
+
     def __getattr__(self, verb: str) -> Any:
         call = getattr(self._port, verb)
         if verb not in WRITES[self._name]:
@@ -51,3 +58,29 @@ class Watched:
 def watched(ports: Ports, after: Callable[[str], None]) -> dict[str, Any]:
     """The ports that write, each of them watched."""
     return {name: Watched(getattr(ports, name), name, after) for name in WRITES}
+
+
+def fuse(writes: int) -> Callable[[str], None]:
+    """For `watched`: crashes after so many writes."""
+    left = writes
+
+    def burn(verb: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Crash(verb)
+
+    return burn
+
+
+def blown(world: "World", writes: int, act: Callable[["World"], object]) -> bool:
+    """Do something until a crash after so many writes ends it, and restart; False if it came to its end before."""
+    world.watch_writes(fuse(writes))
+    try:
+        act(world)
+    except Crash:
+        return True
+    else:
+        return False
+    finally:
+        world.restart()

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from overnight.executions import Reason
 from overnight.policies import Concurrency, Notify, Retries
-from overnight.triggers import Schedule, Trigger, normalise
+from overnight.triggers import Schedule, Trigger
 from overnight.words import Instant, Name, Reference, Word
 
 __all__ = [
@@ -45,27 +45,38 @@ class AgentStatus(StrEnum):
 class PythonFlow(Word):
     """A Python callable, sync or async."""
 
-    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=256)]
+    kind: ClassVar[str] = "python"
+    python: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=256),
+        Field(description="`package.module:callable`, imported by a worker.", examples=["reports.daily:run"]),
+    ]
 
 
 class LangflowFlow(Word):
     """A Langflow flow by the digest (SHA-256, hex) of its JSON, which is kept in the blob store."""
 
+    kind: ClassVar[str] = "langflow"
     langflow: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    name: str | None = None
+    name: str | None = Field(default=None, description="What it is called.")
 
 
 class LangflowApi(Word):
     """Where a flow on a Langflow server is found."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048)]
-    flow: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    api_key: Reference | None = None
+    url: Annotated[
+        str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048), Field(description="Of the server.")
+    ]
+    flow: Annotated[
+        str, StringConstraints(min_length=1, max_length=256), Field(description="The flow's id or endpoint name there.")
+    ]
+    api_key: Reference | None = Field(default=None, description="Where the server's API key is kept.")
 
 
 class LangflowApiFlow(Word):
     """A flow on a Langflow server, run over HTTP."""
 
+    kind: ClassVar[str] = "langflow_api"
     langflow_api: LangflowApi
 
 
@@ -75,36 +86,49 @@ Flow = PythonFlow | LangflowFlow | LangflowApiFlow
 class Input(Word):
     """What each run is given unless its firing says otherwise."""
 
-    input_value: str | None = None
-    input_type: Literal["chat", "text", "any"] = "chat"
-    output_type: Literal["chat", "text", "any", "debug"] = "chat"
-    tweaks: dict[str, JsonValue] = {}
-    session_id: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
-    share_session: bool = False
+    input_value: str | None = Field(default=None, description="What is said to the flow.")
+    input_type: Literal["chat", "text", "any"] = Field(
+        default="chat", description="Which input components are given it."
+    )
+    output_type: Literal["chat", "text", "any", "debug"] = Field(
+        default="chat", description="Whose text is the result's text, where there are several outputs."
+    )
+    tweaks: dict[str, JsonValue] = Field(
+        default={}, description="Fields of components for this agent's runs: `{Prompt-a1b2c: {template: …}}`."
+    )
+    session_id: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+        default=None, description="The chat session of every run; the execution's id if not given."
+    )
+    share_session: bool = Field(default=False, description="One session for all runs of the agent.")
 
 
 class AgentDocument(Word):
     """What a user writes, in YAML or JSON, with every default filled in."""
 
-    name: Name
-    description: Annotated[str, StringConstraints(max_length=2_000)] = ""
-    flow: Flow
-    enabled: bool = False
-    triggers: Annotated[tuple[Trigger, ...], Field(max_length=30)] = ()
+    name: Name = Field(description="Unique; also the handle in API and CLI.")
+    description: Annotated[str, StringConstraints(max_length=2_000)] = Field(default="", description="For people.")
+    flow: Flow = Field(description="What runs.")
+    enabled: bool = Field(default=False, description="Whether it is created ACTIVE; otherwise STOPPED.")
+    triggers: Annotated[tuple[Trigger, ...], Field(max_length=30)] = Field(default=(), description="What starts it.")
     input: Input = Input()
-    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,127}$")], Reference] = {}
+    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,127}$")], Reference] = Field(
+        default={}, description="What the flow may read by these names: references, never values."
+    )
     retries: Retries = Retries()
     concurrency: Concurrency = Concurrency()
-    timeout_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 600
-    start_deadline_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
-    pause_after_failures: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = Field(
+        default=600, description="An attempt that takes longer is ended."
+    )
+    start_deadline_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = Field(
+        default=None, description="What has not started so long after it was admitted is `skipped (expired)`."
+    )
+    pause_after_failures: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
+        default=None, description="So many failed executions in a row put the agent into ERROR."
+    )
     notify: Notify | None = None
-    retention_days: Annotated[int, Field(ge=7, le=3_650)] = 30
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, document: Any) -> Any:
-        return normalise(document) if isinstance(document, dict) else document
+    retention_days: Annotated[int, Field(ge=7, le=3_650)] = Field(
+        default=30, description="How long executions are kept, counted from their end."
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "AgentDocument":

@@ -61,7 +61,7 @@ class ApiError(OvernightError):
         if not isinstance(body, dict):
             return cls(response.status_code, f"{response.url} answered {_status_line(response.status_code)}")
         message = body.get("detail") or body.get("title") or _status_line(response.status_code)
-        if response.status_code == HTTPStatus.UNAUTHORIZED:
+        if body.get("code") == "unauthorized":
             message = f"{message}; the token is read from OVERNIGHT_API_TOKEN"
         errors = [each for each in body.get("errors") or [] if isinstance(each, dict)]
         return cls(
@@ -221,6 +221,38 @@ class Client(AbstractContextManager["Client"]):
         body = {name: value for name, value in where.items() if value is not None}
         return self._view("POST", "/api/v1/executions/redrive", json=body)
 
+    def replay(self, execution_id: str, *, idempotency_key: str | None = None) -> View:
+        """Fire again what it was the record of; the new execution, which names this one."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        return self._view("POST", _execution(execution_id, "replay"), headers=headers)
+
+    # Webhooks, and what an agent tells others
+
+    def webhooks(self, *, agent: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
+        """The webhooks of all agents, or of one."""
+        return self._view("GET", "/api/v1/webhooks", params={"agent": agent, "cursor": cursor, "limit": limit})
+
+    def webhook(self, hook_id: str) -> View:
+        """One webhook, and the state of its secrets."""
+        return self._view("GET", _webhook(hook_id))
+
+    def webhook_secret(self, hook_id: str) -> View:
+        """The secret that was made for it: `secret`, `version`, `previous_until`."""
+        return self._view("GET", _webhook(hook_id, "secret"))
+
+    def rotate_webhook_secret(self, hook_id: str, *, overlap_seconds: int | None = None) -> View:
+        """Make a new secret; the one before is accepted for the overlap."""
+        body = None if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
+        return self._view("POST", _webhook(hook_id, "rotate-secret"), json=body)
+
+    def deliver(self, hook_id: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> View:
+        """Post a delivery as a sender does, signed already; the `execution_id`, or what a handshake is answered."""
+        return self._view("POST", _webhook(hook_id), content=body, headers=dict(headers), params=query)
+
+    def notifications(self, ref: str, *, limit: int = 50) -> View:
+        """Whom an agent tells: `url`, `on`, the `secret` that signs, and the last `deliveries`."""
+        return self._view("GET", _agent(ref, "notifications"), params={"limit": limit})
+
     # Events, schedules, secrets, the ledger
 
     def send_event(self, name: str, *, data: Any = None, event_id: str | None = None) -> View:
@@ -290,6 +322,10 @@ def _agent(ref: str, *verb: str) -> str:
 
 def _execution(execution_id: str, *verb: str) -> str:
     return "/".join(("/api/v1/executions", quote(execution_id, safe=""), *verb))
+
+
+def _webhook(hook_id: str, *verb: str) -> str:
+    return "/".join(("/api/v1/webhooks", quote(hook_id, safe=""), *verb))
 
 
 def _reason(error: Exception) -> str:

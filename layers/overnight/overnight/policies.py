@@ -45,10 +45,15 @@ class Retries(Word):
 
     attempts: Annotated[int, Field(ge=1, le=100, description="Total tries, the first included.")] = 3
     backoff_seconds: Annotated[float, Field(ge=0, le=DAY, description="The wait before the first retry.")] = 60
-    backoff: Backoff = Backoff.EXPONENTIAL
+    backoff: Backoff = Field(
+        default=Backoff.EXPONENTIAL,
+        description="Whether the wait is multiplied from one retry to the next, stays, or grows by itself each time.",
+    )
     factor: Annotated[float, Field(ge=1, le=10, description="What an exponential wait is multiplied by.")] = 2
     max_backoff_seconds: Annotated[float, Field(ge=0, le=7 * DAY, description="No wait is longer.")] = 3_600
-    jitter: Jitter = Jitter.FULL
+    jitter: Jitter = Field(
+        default=Jitter.FULL, description="How much of the wait is left to chance: all of it, half of it, none."
+    )
 
     def delay_seconds(self, tries: int, chance: float, asked_seconds: float | None = None) -> float:
         """The wait before the next try.
@@ -80,8 +85,12 @@ class Retries(Word):
 class Concurrency(Word):
     """How many executions run at once, and what happens to the rest."""
 
-    max_parallel: Annotated[int, Field(ge=1, le=100)] | None = 1
-    on_overlap: OnOverlap = OnOverlap.QUEUE
+    max_parallel: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=1, description="How many run at once; `null` is no limit of the agent's own."
+    )
+    on_overlap: OnOverlap = Field(
+        default=OnOverlap.QUEUE, description="What a firing does that finds every slot taken."
+    )
     queue_limit: Annotated[int, Field(ge=1, le=1_000, description="How many may wait in the line.")] = 100
 
     @property
@@ -95,5 +104,9 @@ class Concurrency(Word):
 class Notify(Word):
     """Whom an agent tells about its executions: a signed POST to a URL (Standard Webhooks)."""
 
-    on: Annotated[tuple[Literal["succeeded", "failed", "recovered"], ...], Field(min_length=1)] = ("failed",)
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048)]
+    on: Annotated[tuple[Literal["succeeded", "failed", "recovered"], ...], Field(min_length=1)] = Field(
+        default=("failed",), description="`recovered` is the first success after a failure."
+    )
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048)] = Field(
+        description="Where it is posted."
+    )

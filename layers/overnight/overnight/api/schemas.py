@@ -20,7 +20,7 @@ class LangflowUpload(Word):
         dict[str, Any] | Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")],
         Field(description="The flow's JSON as Langflow exports it, or the digest of one that was sent before."),
     ]
-    name: str | None = None
+    name: str | None = Field(default=None, description="What it is called; its own name if not given.")
 
 
 class ShortCron(CronTrigger):
@@ -44,22 +44,27 @@ class ShortDate(DateTrigger):
 class AgentRequest(AgentDocument):
     """What a user says an agent is."""
 
-    flow: PythonFlow | LangflowUpload | LangflowApiFlow  # type: ignore[assignment]
+    flow: PythonFlow | LangflowUpload | LangflowApiFlow = Field(description="What runs.")  # type: ignore[assignment]
     schedule: ShortCron | ShortInterval | ShortDate | None = Field(
         default=None, description="Short for one trigger named `schedule`."
     )
 
 
+PathOrFlow = (
+    Annotated[str, Field(description="The path of a flow's JSON, relative to this file.")]
+    | PythonFlow
+    | LangflowUpload
+    | LangflowApiFlow
+)
+
+
 class DeclaredAgent(AgentRequest):
     """What a user says an agent is, in agents.yaml."""
 
-    flow: (  # type: ignore[assignment]
-        Annotated[str, Field(description="The path of a flow's JSON, relative to this file.")]
-        | PythonFlow
-        | LangflowUpload
-        | LangflowApiFlow
+    flow: PathOrFlow = Field(  # type: ignore[assignment]
+        description="What runs: the path of a flow's JSON, relative to the file, or an object."
     )
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether it is created ACTIVE; otherwise STOPPED.")
 
 
 class AgentsFile(BaseModel):

@@ -41,7 +41,7 @@ class WebhookView(BaseModel):
     trigger: str
     signature: Signature
     path: str = Field(description="Where senders post to, on this server.", examples=["/api/v1/webhooks/0f3a…"])
-    secret: Literal["made", "supplied", "none"] = Field(
+    secret_source: Literal["made", "supplied", "none"] = Field(
         description="`made` here, and shown by `/secret`; `supplied`, and kept in the secret store."
     )
     status: AgentStatus = Field(description="The agent's.")
@@ -197,7 +197,7 @@ def _view(agent: Agent, state: AgentState, trigger: WebhookTrigger) -> WebhookVi
         trigger=trigger.name,
         signature=webhook.signature,
         path=f"{WEBHOOKS}/{id_}",
-        secret="none" if webhook.signature == "none" else "supplied" if webhook.secret else "made",
+        secret_source="none" if webhook.signature == "none" else "supplied" if webhook.secret else "made",
         status=state.status,
         rate_limit_per_minute=webhook.rate_limit_per_minute,
     )

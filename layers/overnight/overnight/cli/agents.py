@@ -160,7 +160,7 @@ def edit(
 
 @app.command(epilog=examples("overnight agents start hello"))
 def start(agent: Ref, json: Json = False, url: Url = URL) -> None:
-    """Start an agent: arm its schedules, take its webhooks and events."""
+    """Start an agent: arm its schedules, open its webhooks."""
     with connect(url) as client:
         view = client.start(agent)
     print_stand(view, json=json)
@@ -294,6 +294,43 @@ def status(agent: Ref, json: Json = False, url: Url = URL) -> None:
         print_table(("TRIGGER", "NEXT TICK", "LAST TICK"), rows, empty="")
 
 
+@app.command(epilog=examples("overnight agents notifications hello", "overnight agents notifications hello --secret"))
+def notifications(
+    agent: Ref,
+    secret: Annotated[bool, typer.Option("--secret", help="Show the secret that its receiver needs.")] = False,
+    json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Show whom an agent tells, and how that went."""
+    with connect(url) as client:
+        view = client.notifications(agent)
+    if json:
+        print_json(view)
+        return
+    print_sheet(
+        [
+            ("url", view["url"] or "none; name one in its `notify`"),
+            ("on", ", ".join(view["on"])),
+            ("secret", view["secret"] if secret else "shown by --secret"),
+        ]
+    )
+    if view["deliveries"]:
+        say("")
+        at = now()
+        rows = [
+            (
+                short(each["execution_id"]),
+                each["status"],
+                each["tries"],
+                moment(each["created_at"], at),
+                moment(each["due"], at),
+                each["error"],
+            )
+            for each in view["deliveries"]
+        ]
+        print_table(("EXECUTION", "STATUS", "TRIES", "CREATED", "NEXT TRY", "ERROR"), rows, keep=("STATUS",), empty="")
+
+
 @app.command(
     epilog=examples(
         "overnight agents backfill hello --since 7d --dry-run",
@@ -310,7 +347,7 @@ def backfill(
     json: Json = False,
     url: Url = URL,
 ) -> None:
-    """Run the ticks of a time that never ran; the plan is shown first."""
+    """Run ticks of a time that never ran; the plan comes first."""
     at = now()
     first, last = instant(since, "--since", at) or "", instant(until, "--until", at) or ""
     with connect(url) as client:

@@ -95,10 +95,11 @@ def _engine(folder: Path, news: "_News") -> Iterator[tuple["Engine", str]]:
     logger.addHandler(news)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    say("Starting an engine on a temporary folder; getting Langflow ready takes some seconds.", at_once=True)
     with tempfile.TemporaryDirectory(prefix="overnight-demo-") as data:
         engine = open_engine(Settings(data=Path(data), folders=(folder,), workers=6))
         with serving(engine, port=0, drain_seconds=5) as url:
-            if not engine.warm(60):
+            if not engine.warm(60, langflow=True):
                 raise Failure("no worker process started within a minute")
             yield engine, url
 
@@ -109,7 +110,8 @@ class _News(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: deque[str] = deque(maxlen=9)
-        self.aloud = not interactive()
+        self.seen = interactive()
+        """Whether a person sees the live table, which has these lines below it; else each is printed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it; where nobody sees a live table, say it."""
@@ -121,7 +123,7 @@ class _News(logging.Handler):
         """One line, with its time."""
         line = f"{datetime.now(UTC):%H:%M:%S}  {text}"
         self.lines.append(line)
-        if self.aloud:
+        if not self.seen:
             say(line, at_once=True)
 
 
@@ -147,10 +149,9 @@ def _watch(client: "Client", engine: "Engine", news: _News, seconds: float) -> N
         while (passed := time.monotonic() - began) < seconds:
             if plot and passed >= plot[0][0]:
                 plot.pop(0)[1](client, engine, news)
-            if interactive():
+            if news.seen:
                 live.update(_picture(client, news, seconds - passed), refresh=True)
             time.sleep(0.25)
-        news.aloud = False
         live.update(_picture(client, news, 0), refresh=True)
 
 
@@ -190,7 +191,7 @@ def _picture(client: "Client", news: _News, left: float) -> "Group":
         )
     headings = ("AGENT", "STATUS", "RUNNING", "WAITING", "RETRYING", "SUCCEEDED", "FAILED", "SKIPPED")
     below = f"{left:.0f} s to go; Ctrl-C ends it" if left else ""
-    lines = [] if news.aloud or (not left and not interactive()) else ["", *news.lines, "", below]
+    lines = ["", *news.lines, "", below] if news.seen else []
     return Group(
         grid(headings, rows, keep=headings), *(Text(line, overflow="ellipsis", no_wrap=True) for line in lines)
     )

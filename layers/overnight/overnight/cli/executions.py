@@ -15,6 +15,7 @@ from overnight.cli.execution import (
     print_execution,
     resolve,
     row,
+    short,
     stands,
 )
 from overnight.cli.failure import Findings, Misuse, plural
@@ -223,3 +224,29 @@ def redrive(
         print_json(view)
     else:
         say(told)
+
+
+@app.command(
+    epilog=examples(
+        "overnight executions replay 3f2a9c41b07d",
+        "overnight executions replay 3f2a9c41b07d --key ticket-17   # the same key replays once",
+    )
+)
+def replay(
+    execution: Id,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key gives the same execution, however often it is said.")
+    ] = None,
+    json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Fire again what came from outside.
+
+    A webhook, an event or a manual call becomes a new execution that names the first, by the agent as it is now.
+    """
+    with connect(url) as client:
+        view = client.replay(resolve(client, execution), idempotency_key=key)
+    if json:
+        print_json(view)
+    else:
+        say(f"{view['id']} is {view['status']}, a replay of {short(view['replay_of'])}")

@@ -22,6 +22,7 @@ from overnight.cli import (
     serve,
     verify,
     version,
+    webhooks,
 )
 from overnight.cli.failure import Failure, Findings
 from overnight.cli.noun import examples, noun
@@ -38,6 +39,7 @@ app.add_typer(agents.app, name="agents", help="List, create, start, pause, trigg
 app.add_typer(executions.app, name="executions", help="See what ran and why, cancel it, run it again.")
 app.add_typer(schedules.app, name="schedules", help="When agents run next; preview a schedule without a server.")
 app.add_typer(events.app, name="events", help="Send events to the agents that subscribe to them.")
+app.add_typer(webhooks.app, name="webhooks", help="Where senders post to, with what secret; send a test delivery.")
 app.add_typer(secrets.app, name="secrets", help="Keep the values that `secret:name` refers to.")
 app.add_typer(flows.app, name="flows", help="Look into a flow's JSON.")
 for module in (apply, verify, run, project, serve, demo, schema, version):

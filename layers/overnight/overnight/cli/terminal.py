@@ -122,7 +122,7 @@ def grid(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, keep: Sequen
     cells = [[cell if isinstance(cell, Text) else Text(_one_line(cell)) for cell in row] for row in rows]
     wanted = [max(len(heading), *(row[n].cell_len for row in cells)) for n, heading in enumerate(headings)]
     flexible = [n for n, heading in enumerate(headings) if heading not in keep]
-    available = console().width - _GAP * (len(headings) - 1)
+    available = console().width - _GAP * len(headings)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for heading, fitted in zip(headings, _fitted(wanted, flexible, available), strict=True):
         table.add_column(heading, no_wrap=True, overflow="ellipsis", width=fitted)

@@ -52,9 +52,11 @@ def backfill(
     left_out = 0
     for name, schedule in _chosen(agent, trigger).items():
         ran = _ran(ports, agent.id, name, since, until) | _backfilled(ports, agent.id, name, since, id_)
+        armed = state.schedules.get(name)
+        upcoming = armed.next if armed else None  # from there on, ticks will run by themselves
         anchor = state.anchors.get(name, agent.created_at)
         for tick in islice(schedule.calendar(anchor).runs(since, until), MOST + len(ran) + 1):
-            if tick in ran:
+            if tick in ran or (upcoming and tick >= upcoming):
                 left_out += 1
             else:
                 found.append((name, tick))

@@ -45,7 +45,8 @@ def create(ports: Ports, document: AgentDocument, *, declared: bool = False) -> 
     if document.enabled:
         change = _changed(agent, agent, state, AgentStatus.ACTIVE, now)
     ports.store.create_agent(change)
-    ports.observe("agent.created", agent=agent.name, agent_id=agent.id, status=change.transition.state.status)
+    status = change.transition.state.status
+    ports.observe("agent.created", agent=agent.name, agent_id=agent.id, status=status, flow=document.flow.kind)
     return _followed(ports, change)
 
 
@@ -194,7 +195,14 @@ def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
         if unsent:
             ports.queue.send(unsent)
         state = change.transition.state
-        ports.observe(happened, agent=change.agent.name, agent_id=agent_id, status=state.status, note=state.note)
+        ports.observe(
+            happened,
+            agent=change.agent.name,
+            agent_id=agent_id,
+            status=state.status,
+            note=state.note,
+            flow=change.agent.document.flow.kind,
+        )
         return _followed(ports, change)
 
 
@@ -277,7 +285,8 @@ def _changed(
     for name, schedule in wanted.items():
         if name in kept:
             continue
-        anchors.setdefault(name, schedule.start_at or now)
+        # To the millisecond: fine enough to keep agents apart that are armed together, and fit to be read.
+        anchors.setdefault(name, schedule.start_at or now.replace(microsecond=now.microsecond // 1000 * 1000))
         opened[name] = _opened(schedule, anchors[name], version, now)
         periods.append(_period(after.id, name, schedule, opened[name]))
     moved = status is not state.status

@@ -6,8 +6,7 @@ terminal must be reachable: from its agent's running set, from its line, or by a
     hole          a tick of an armed period without a record
     double        a tick with more than one record
     stray         a record of an instant that is no tick of any armed period
-    broken_chain  a record that does not name the record before it
-    unverifiable  computed under another release of tzdata, and the chain doesn't prove it either
+    unverifiable  armed under another release of tzdata, and the records don't prove themselves by naming each other
     unreachable   an execution that nothing will ever carry on
     twofold       an execution that is reachable in two ways at once
     stuck         something that was due, and that nobody did in time
@@ -159,8 +158,9 @@ def _trigger(
 ) -> Iterator[Finding]:
     since, until = span.since, span.until
     records = [r for r in store.ticks(agent.id, trigger, since, until) if r.nominal < until or r.until]
-    yield from _doubles(agent, trigger, records)
-    covered = {record.nominal: record for record in records}
+    ranges = [record for record in records if record.until]
+    yield from _doubles(agent, trigger, records, ranges)
+    covered = {record.nominal for record in records}
     expected: set[datetime] = set()
     foreign = []
     for period in periods:
@@ -175,7 +175,7 @@ def _trigger(
             expected.add(tick)
             if tick < settled:
                 count.ticks += 1
-                if tick not in covered and not _in_range(records, tick):
+                if tick not in covered and not _in_range(ranges, tick):
                     yield Finding("hole", agent.name, f"no record of the tick {format_instant(tick)}", trigger, tick)
     yield from _chain(agent, trigger, [r for r in records if any(a <= r.nominal < b for a, b in foreign)], since)
     for record in records:
@@ -193,9 +193,8 @@ def _trigger(
         )
 
 
-def _doubles(agent: Agent, trigger: str, records: list[Tick]) -> Iterator[Finding]:
+def _doubles(agent: Agent, trigger: str, records: list[Tick], ranges: list[Tick]) -> Iterator[Finding]:
     times = Counter(record.nominal for record in records)
-    ranges = [record for record in records if record.until]
     for record in records:
         inside = any(
             other is not record and other.until and other.nominal <= record.nominal <= other.until for other in ranges
@@ -205,8 +204,8 @@ def _doubles(agent: Agent, trigger: str, records: list[Tick]) -> Iterator[Findin
             yield Finding("double", agent.name, message, trigger, record.nominal, record.execution_id)
 
 
-def _in_range(records: list[Tick], tick: datetime) -> bool:
-    return any(record.until and record.nominal <= tick <= record.until for record in records)
+def _in_range(ranges: list[Tick], tick: datetime) -> bool:
+    return any(record.until and record.nominal <= tick <= record.until for record in ranges)
 
 
 def _chain(agent: Agent, trigger: str, records: list[Tick], since: datetime) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ suspended finds, within a second of waking, that time has passed.
 """
 
 import contextlib
-import importlib.util
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -81,7 +80,7 @@ class Engine:
         """Recover what the engine before this one left, then begin; once begun, nothing."""
         if self._threads:
             return
-        self._slots.workers.warm(langflow=_has_langflow())
+        self._slots.workers.warm(langflow=self._runs_langflow())
         if self._alone:
             self._recover()
         loops: dict[str, Callable[[], None]] = {
@@ -152,9 +151,14 @@ class Engine:
         """A message was sent: look whether it is due."""
         self._dispatch_wake.set()
 
-    def warm(self, seconds: float) -> bool:
-        """Wait until the worker processes are ready to run flows; False if they aren't in time."""
-        return self._slots.workers.warm(langflow=_has_langflow(), seconds=seconds)
+    def warm(self, seconds: float, *, langflow: bool = False) -> bool:
+        """Wait until worker processes are ready to run flows, Langflow's too; False if they aren't in time."""
+        return self._slots.workers.warm(langflow=langflow, seconds=seconds)
+
+    def _runs_langflow(self) -> bool:
+        """Whether workers for Langflow flows should be got ready: if any of the first agents has such a flow."""
+        first = self.ports.store.agents(limit=500)
+        return any(agent.document.flow.kind == "langflow" for agent, _ in first.items)
 
     def worker_of(self, execution_id: str) -> int | None:
         """The process id of the worker that runs an execution, if it runs here and has begun."""
@@ -325,10 +329,6 @@ class Engine:
 
     def _tell(self, name: str, error: Exception) -> None:
         self.ports.observe("engine.failed", loop=name, error=f"{type(error).__name__}: {error}")
-
-
-def _has_langflow() -> bool:
-    return importlib.util.find_spec("lfx") is not None
 
 
 class _Guard:

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 __all__ = ["JsonLines", "Metrics", "log_to_stderr"]
 
 LOGGER = logging.getLogger("overnight")
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # when a counter was made tells nobody anything
 
 _WARNINGS = frozenset(
     {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from overnight.core import events
 from overnight.core.due import look_at
@@ -75,6 +75,11 @@ def open_engine(settings: Settings) -> Engine:
     slots = Slots(workers, settings.workers)
     ports: Ports
 
+    def observe(happened: str, /, **facts: Any) -> None:
+        metrics(happened, **facts)
+        if happened.startswith("agent.") and facts.get("flow") == "langflow":
+            workers.warm(langflow=True)  # lfx takes seconds to import: begin before the first run asks for it
+
     def fan_out(event: Event) -> object:
         return events.fan_out(ports, event)
 
@@ -87,7 +92,7 @@ def open_engine(settings: Settings) -> Engine:
         blobs=FolderBlobStore(settings.data / "blobs"),
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
-        observe=metrics,
+        observe=observe,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,

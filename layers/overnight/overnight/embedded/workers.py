@@ -149,6 +149,7 @@ class _Pool:
         self._kind = kind
         self._count = count
         self._processes: ProcessPool | None = None
+        self._ready = False
         self._lock = threading.Lock()
 
     def started(self) -> ProcessPool:
@@ -162,8 +163,10 @@ class _Pool:
 
     def ready(self) -> None:
         """Wait until one of them takes work."""
-        with contextlib.suppress(Exception):
-            self.started().schedule(worker.ready).result()
+        if not self._ready:
+            with contextlib.suppress(Exception):
+                self.started().schedule(worker.ready).result()
+                self._ready = True
 
     def close(self) -> None:
         """End them."""

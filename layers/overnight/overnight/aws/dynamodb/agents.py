@@ -247,7 +247,8 @@ def _subscriptions(agent: Agent) -> dict[Key, Item]:
 
 def _periods(change: Change) -> Iterator[Put]:
     """Armed periods; one that is closed goes when no record of its ticks is left."""
-    for period in change.periods:
+    # One that is opened at the very moment at which another was takes its place: that one had no tick.
+    for period in {(period.trigger, period.since): period for period in change.periods}.values():
         item: Item = {
             PK: f"ARMED#{period.agent_id}",
             SK: f"{period.trigger}#{stamp(period.since)}",

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from overnight.aws.dynamodb.due import due_entries
-from overnight.aws.dynamodb.gates import shard
-from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, TTL
+from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, TTL, shard_of
 from overnight.aws.dynamodb.table import Condition, Refused, Table
 from overnight.aws.dynamodb.values import Item, epoch, instant, packed, place, stamp, unpacked
 from overnight.ports import Delivery
@@ -67,7 +66,7 @@ def _fields(delivery: Delivery) -> tuple[Item, list[str]]:
     }
     drop = []
     if delivery.due is not None:
-        put |= {"due": stamp(delivery.due), BY_DUE.pk: f"DUE#NOTICE#{shard(delivery.id)}"}
+        put |= {"due": stamp(delivery.due), BY_DUE.pk: shard_of("DUE#NOTICE", delivery.id)}
         put[BY_DUE.sk] = f"{stamp(delivery.due)}#{stamp(delivery.created_at)}"
         drop.append(TTL)
     else:

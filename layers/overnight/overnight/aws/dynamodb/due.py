@@ -16,7 +16,7 @@ from overnight.agents import AgentState
 from overnight.aws.dynamodb import rows
 from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.gates import Gates
-from overnight.aws.dynamodb.schema import BY_DUE, PK, SHARDS
+from overnight.aws.dynamodb.schema import BY_DUE, PK, shards
 from overnight.aws.dynamodb.table import Table
 from overnight.aws.dynamodb.values import Item, stamp
 from overnight.executions import Execution, Status
@@ -28,7 +28,7 @@ __all__ = ["Due", "due_entries"]
 def due_entries(table: Table, kind: str, now: datetime, limit: int) -> list[Item]:
     """The entries of the index of that kind whose time has come, the longest due first."""
     high = f"{stamp(now)}~"  # whatever follows the instant
-    found = [entry for n in range(SHARDS) for entry in table.query(f"{kind}#{n}", index=BY_DUE, high=high, limit=limit)]
+    found = [entry for pk in shards(kind) for entry in table.query(pk, index=BY_DUE, high=high, limit=limit)]
     return sorted(found, key=lambda entry: str(entry[BY_DUE.sk]))[:limit]
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from overnight.aws.dynamodb.due import due_entries
-from overnight.aws.dynamodb.gates import shard
-from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL
+from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL, shard_of
 from overnight.aws.dynamodb.table import Condition, Refused, Table
 from overnight.aws.dynamodb.values import Item, epoch, packed, place, unpacked
 from overnight.executions import Event
@@ -32,7 +31,7 @@ class Events:
             SK: sk,
             "body": packed(event.model_dump_json()),
             "keep_until": epoch(now + KEPT),
-            BY_DUE.pk: f"DUE#EVENT#{shard(event.id)}",
+            BY_DUE.pk: shard_of("DUE#EVENT", event.id),
             BY_DUE.sk: place(now),
         }
         unknown = Condition("attribute_not_exists(#pk) OR #ttl <= :today", {"today": epoch(now)})

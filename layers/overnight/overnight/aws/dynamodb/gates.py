@@ -6,18 +6,17 @@ bookkeeping of a scheduled execution costs.
 """
 
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
-from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SHARDS, SK
+from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, shard_of
 from overnight.aws.dynamodb.table import MARK, Condition, Key, Refused, Table
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
-__all__ = ["NAMES", "Gate", "Gates", "LookAt", "Stale", "agent_key", "shard", "state_key"]
+__all__ = ["NAMES", "Gate", "Gates", "LookAt", "Stale", "agent_key", "state_key"]
 
 LookAt = Callable[[Agent, AgentState], datetime | None]
 """When the watchdog should look at an agent whose state is this; None for never."""
@@ -58,11 +57,6 @@ def agent_key(agent_id: str) -> Key:
 def state_key(agent_id: str) -> Key:
     """Where its state is."""
     return f"AGENT#{agent_id}", "STATE"
-
-
-def shard(id_: str) -> int:
-    """Over which of the partitions of a shared key this id goes."""
-    return zlib.crc32(id_.encode()) % SHARDS
 
 
 class Gates:
@@ -199,7 +193,7 @@ class Gates:
             "body": packed(gate.state.model_dump_json(exclude_defaults=True)),
         }
         if gate.look is not None:
-            item |= {BY_DUE.pk: f"DUE#AGENT#{shard(gate.agent.id)}", BY_DUE.sk: gate.look}
+            item |= {BY_DUE.pk: shard_of("DUE#AGENT", gate.agent.id), BY_DUE.sk: gate.look}
         return item
 
     @staticmethod
@@ -219,7 +213,7 @@ class Gates:
 
     def put_off(self, agent_id: str, until: datetime) -> None:
         """Move the agent's place in the index alone, until the state is written the next time."""
-        put: Item = {BY_DUE.pk: f"DUE#AGENT#{shard(agent_id)}", BY_DUE.sk: stamp(until)}
+        put: Item = {BY_DUE.pk: shard_of("DUE#AGENT", agent_id), BY_DUE.sk: stamp(until)}
         try:
             self._table.update(state_key(agent_id), put=put, condition=Condition("attribute_exists(#pk)"))
         except Refused:

@@ -8,7 +8,7 @@ from itertools import islice
 from overnight.aws.dynamodb import cursors, rows
 from overnight.aws.dynamodb.agents import FIRST_DAY
 from overnight.aws.dynamodb.executions import Executions
-from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, PK, SHARDS, SK, Index
+from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, PK, SK, Index, shards
 from overnight.aws.dynamodb.table import Table
 from overnight.aws.dynamodb.values import Item, stamp
 from overnight.errors import Invalid
@@ -21,9 +21,6 @@ MOST_READ = 5_000
 """So many rows one page looks at, at most; then it is short, or empty, and its cursor goes on from there."""
 
 _BATCH = 100
-_LIVE = tuple(f"{kind}#{n}" for kind in ("LIVE", "DUE#EXEC") for n in range(SHARDS))
-"""The partitions of all executions that are not terminal."""
-
 Place = str
 """An execution's place in order of time; see `values.place`."""
 
@@ -72,11 +69,8 @@ class Listing:
     def _spread(self, index: Index, spans: Iterator[str], low: str | None, high: str | None) -> Iterator[Item]:
         """The entries of a sharded index, span after span."""
         for span in spans:
-            shards = (
-                self._table.query(f"{span}#{n}", index=index, low=low, high=high, newest_first=True)
-                for n in range(SHARDS)
-            )
-            yield from heapq.merge(*shards, key=lambda entry: str(entry[index.sk]), reverse=True)
+            parts = (self._table.query(pk, index=index, low=low, high=high, newest_first=True) for pk in shards(span))
+            yield from heapq.merge(*parts, key=lambda entry: str(entry[index.sk]), reverse=True)
 
     def _days(self, low: str | None, high: str | None) -> Iterator[date]:
         """The days between, the newest first, as far as there were agents."""
@@ -95,7 +89,7 @@ class Listing:
 
     def _unfinished(self, low: str | None, high: str | None) -> Iterator[Item]:
         """All that is not terminal, newest first: few, at any one time."""
-        ids = [rows.execution_id_of(entry) for pk in _LIVE for entry in self._table.query(pk, index=BY_DUE)]
+        ids = [rows.execution_id_of(entry) for pk in _live() for entry in self._table.query(pk, index=BY_DUE)]
         places = self._table.get_each(rows.key_of(id_) for id_ in ids).values()
         for item in sorted(places, key=lambda item: str(item[BY_OWNER.sk]), reverse=True):
             place = str(item[BY_OWNER.sk])
@@ -108,11 +102,11 @@ class Listing:
         after: Item | None = None
         if cursor is not None:
             pk, look, key = cursors.decode(cursor, "unfinished", 3)
-            if pk not in _LIVE:
+            if pk not in _live():
                 raise Invalid.field("cursor", "is none that was given out by this listing")
-            number, after = _LIVE.index(pk), {BY_DUE.pk: pk, BY_DUE.sk: look, PK: key, SK: "EXEC"}
+            number, after = _live().index(pk), {BY_DUE.pk: pk, BY_DUE.sk: look, PK: key, SK: "EXEC"}
         entries: list[Item] = []
-        for pk in _LIVE[number:]:
+        for pk in _live()[number:]:
             entries += self._table.query(pk, index=BY_DUE, limit=limit - len(entries), after=after)
             after = None
             if len(entries) >= limit:
@@ -123,6 +117,11 @@ class Listing:
             return Page(items)
         last = entries[-1]
         return Page(items, cursors.encode("unfinished", str(last[BY_DUE.pk]), str(last[BY_DUE.sk]), str(last[PK])))
+
+
+def _live() -> list[str]:
+    """The partitions of all executions that are not terminal."""
+    return [*shards("LIVE"), *shards("DUE#EXEC")]
 
 
 def _day(place: str) -> date:

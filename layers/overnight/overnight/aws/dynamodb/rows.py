@@ -8,8 +8,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from overnight.aws.dynamodb.gates import shard
-from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, BY_TICK, PK, SK, TTL
+from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, BY_TICK, PK, SK, TTL, shard_of
 from overnight.aws.dynamodb.table import Key
 from overnight.aws.dynamodb.values import Item, Value, epoch, instant, place, stamp
 from overnight.executions import Attempt, Execution, FiringKind, Status
@@ -57,7 +56,7 @@ def new_item(execution: Execution) -> Item:
         SK: sk,
         BY_OWNER.pk: f"EXECS#{execution.agent_id}",
         BY_OWNER.sk: place(execution.created_at),
-        BY_DAY.pk: f"DAY#{execution.created_at:%Y-%m-%d}#{shard(execution.id)}",
+        BY_DAY.pk: shard_of(f"DAY#{execution.created_at:%Y-%m-%d}", execution.id),
     }
     if execution.kind is FiringKind.SCHEDULE and execution.trigger and execution.nominal:
         end = execution.until or execution.nominal
@@ -119,14 +118,14 @@ def _watched(before: Execution | None, after: Execution) -> tuple[Item, list[str
     if after.status.terminal:
         drop += [BY_DUE.pk, BY_DUE.sk] if before is None or not before.status.terminal else []
     elif after.due is not None:
-        put |= {BY_DUE.pk: f"DUE#EXEC#{shard(after.id)}", BY_DUE.sk: f"{stamp(after.due)}#{after.agent_id}"}
+        put |= {BY_DUE.pk: shard_of("DUE#EXEC", after.id), BY_DUE.sk: f"{stamp(after.due)}#{after.agent_id}"}
     elif before is None:
         guard = stamp(after.created_at + timedelta(seconds=GUARD_SECONDS))
-        put |= {BY_DUE.pk: f"LIVE#{shard(after.id)}", BY_DUE.sk: f"{guard}#{after.agent_id}"}
+        put |= {BY_DUE.pk: shard_of("LIVE", after.id), BY_DUE.sk: f"{guard}#{after.agent_id}"}
     elif before.due is not None or before.status.terminal:
-        put |= {BY_DUE.pk: f"LIVE#{shard(after.id)}", BY_DUE.sk: CALM}
+        put |= {BY_DUE.pk: shard_of("LIVE", after.id), BY_DUE.sk: CALM}
     if after.status is Status.FAILED:
-        put[BY_FAILURE.pk] = f"FAILED#{after.created_at:%Y-%m}#{shard(after.id)}"
+        put[BY_FAILURE.pk] = shard_of(f"FAILED#{after.created_at:%Y-%m}", after.id)
     elif before is not None and before.status is Status.FAILED:
         drop.append(BY_FAILURE.pk)
     if after.status.terminal and after.retain_until is not None:

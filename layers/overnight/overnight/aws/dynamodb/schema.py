@@ -23,6 +23,7 @@ Instants are RFC 3339 in UTC with microseconds where they sort; `ttl` is Unix se
 whoever reads an item looks at it.
 """
 
+import zlib
 from typing import NamedTuple
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "SK",
     "TTL",
     "Index",
+    "shard_of",
+    "shards",
 ]
 
 PK, SK = "pk", "sk"
@@ -47,6 +50,16 @@ TTL = "ttl"
 
 SHARDS = 4
 """Over how many partitions a key that all agents share is spread."""
+
+
+def shards(key: str) -> list[str]:
+    """The partitions over which a key is spread."""
+    return [f"{key}#{number}" for number in range(SHARDS)]
+
+
+def shard_of(key: str, id_: str) -> str:
+    """The one of them in which this id is."""
+    return f"{key}#{zlib.crc32(id_.encode()) % SHARDS}"
 
 
 class Index(NamedTuple):

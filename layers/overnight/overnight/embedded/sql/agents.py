@@ -9,7 +9,7 @@ from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
-from overnight.embedded.sql.gates import Gate, Gates
+from overnight.embedded.sql.gates import PARSED, Gate, Gates
 from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import (
@@ -205,6 +205,8 @@ class Agents:
         agent = self._versions.get((agent_id, version))
         if agent is None:
             agent = self._read_version(agent_id, version)
+            if len(self._versions) >= PARSED:
+                self._versions.clear()
             self._versions[agent_id, version] = agent
         return agent
 

@@ -19,6 +19,9 @@ from overnight.errors import AgentNotFound
 
 __all__ = ["Gate", "Gates", "LookAt"]
 
+PARSED = 2_000
+"""How many agents are kept parsed (some 10 KB each)."""
+
 LookAt = Callable[[Agent, AgentState], datetime | None]
 """When the watchdog should look at an agent whose state is this; None for never."""
 
@@ -145,6 +148,8 @@ class Gates:
         if parsed is not None and parsed[0] == edition:
             return parsed[1]
         agent = Agent.model_validate_json(body)
+        if len(self._parsed) >= PARSED:
+            self._parsed.clear()
         self._parsed[agent_id] = (edition, agent)
         return agent
 

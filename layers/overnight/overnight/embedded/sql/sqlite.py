@@ -36,7 +36,7 @@ BUSY_SECONDS = 10.0
 BATCH = 256
 """How many callers share a transaction at most."""
 
-MEMORY = 20_000
+MEMORY = 2_000
 """How much is remembered from one transaction to the next."""
 
 _WRITER = (

@@ -1,0 +1,1 @@
+"""One measurement a module: `measure()` gives named figures."""

@@ -1,0 +1,10 @@
+"""What holds for all tests: properties are tried without a stopwatch, and in CI always with the same examples."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "overnight", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("overnight")
