@@ -158,7 +158,7 @@ def revive(ports: Ports, ref: str, document: AgentDocument) -> Changed:
         status = AgentStatus.ACTIVE if document.enabled else AgentStatus.STOPPED
         return _changed(agent, agent.model_copy(update=update), state, status, now)
 
-    return _change(ports, ref, move, "agent.revived")
+    return _change(ports, ref, move, "agent.revived", of_retired=True)
 
 
 Move = Callable[[Agent, AgentState, datetime], Change | None]
@@ -173,14 +173,14 @@ def _to(status: AgentStatus, ended: str = "error", note: str | None = None) -> M
     return move
 
 
-def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
+def _change(ports: Ports, ref: str, move: Move, happened: str, *, of_retired: bool = False) -> Changed:
     """Make the change, as soon as the ledger allows it, and carry out what follows from it."""
     agent_id = ports.store.agent(ref).id
     while True:
         now = ports.now()
 
         def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
-            if agent.deleted_at:
+            if agent.deleted_at and not of_retired:
                 raise AgentNotFound(ref)
             return move(agent, state, now)
 
