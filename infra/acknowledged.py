@@ -14,6 +14,7 @@ from infra.storage import Storage
 
 __all__ = ["acknowledge"]
 
+
 def acknowledge(
     settings: Settings,
     storage: Storage,
@@ -26,11 +27,12 @@ def acknowledge(
     stack = cdk.Stack.of(storage)
 
     def arn(service: str, rest: str) -> str:
-        return f"arn:{_shown(stack, stack.partition)}:{service}:{_shown(stack, stack.region)}:{_shown(stack, stack.account)}:{rest}"
+        partition, region, account = (_shown(stack, part) for part in (stack.partition, stack.region, stack.account))
+        return f"arn:{partition}:{service}:{region}:{account}:{rest}"
 
     _tell(
         storage.blobs,
-        {"S1": "Blobs are read by the stack's own functions only; whoever must know more has CloudTrail's data events."},
+        {"S1": "Blobs are read by the stack's own functions only; CloudTrail's data events tell who must know more."},
     )
     _tell(messaging.failures, {"SQS3": "It is where failures end: the on-failure destination of asynchronous calls."})
     _tell(
@@ -38,7 +40,9 @@ def acknowledge(
         {
             "L1": "Python 3.13 is what the packaged bundles are tried on; AWS supports it until June 2029.",
             _wildcard(f"<{_id(storage.table)}.Arn>/index/*"): "Every index of the one table, to be queried.",
-            _wildcard(f"<{_id(storage.blobs)}.Arn>/blobs/*"): "Blobs are named by their digest, which nobody knows before.",
+            _wildcard(
+                f"<{_id(storage.blobs)}.Arn>/blobs/*"
+            ): "Blobs are named by their digest, which nobody knows before.",
             _wildcard(arn("scheduler", f"schedule/{scheduling.runtime.name}/*")): (
                 "Runtime agents come and go, and with them the schedules of this one group."
             ),
@@ -58,7 +62,7 @@ def acknowledge(
             "APIG3": "A web ACL costs more than all the rest of an idle stack; it can be attached from outside.",
             "APIG6": "Execution logs hold headers and bodies, and so secrets; access logs are written, without these.",
             "COG4": "The management API takes IAM signatures, webhooks those of their senders.",
-            "APIG4": "An authorizer does not see the bytes that a webhook's signature is over; its function verifies it.",
+            "APIG4": "No authorizer sees the bytes that a webhook's signature is over; its function verifies it.",
             "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]": (
                 "It is the policy that API Gateway's documentation asks for, and the role the account's."
             ),

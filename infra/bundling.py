@@ -187,11 +187,13 @@ class Bundle:
         """Say how large it is. Raises CannotBundle when that is too much for Lambda."""
         size = sum(path.stat().st_size for path in asset.rglob("*") if path.is_file())
         headroom = LIMIT_BYTES - size
-        told = f"{self.name} ({self.architecture}): {size:,} bytes; Lambda's limit of {LIMIT_BYTES:,} leaves {headroom:,}"
+        told = (
+            f"{self.name} ({self.architecture}): {size:,} bytes; Lambda's limit of {LIMIT_BYTES:,} leaves {headroom:,}"
+        )
         if headroom < 0:
             raise CannotBundle(
-                f"{self.name} ({self.architecture}) is {-headroom:,} bytes too large for a zip of Lambda's: leave packages "
-                "away, or build a container image instead (context runner_package=image)"
+                f"{self.name} ({self.architecture}) is {-headroom:,} bytes too large for a zip of Lambda's: leave "
+                "packages away, or build a container image instead (context runner_package=image)"
             )
         print(told, file=sys.stderr)
 

@@ -1,7 +1,7 @@
 """The agents that a file beside the app declares: one custom resource each, and a schedule for each expression.
 
-They are seen in `cdk diff`, and never touched at run time: pausing and stopping are in the record, and the tick function
-drops the tick. Retiring keeps an agent's history, so the same agent, declared again, goes on with it.
+They are seen in `cdk diff`, and never touched at run time: pausing and stopping are in the record, and the tick
+function drops the tick. Retiring keeps an agent's history, so the same agent, declared again, goes on with it.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_s3_assets as s3_assets
@@ -27,8 +27,10 @@ from overnight.calendar.errors import CalendarError
 from overnight.calendar.eventbridge import Expression, expressions
 from overnight.cli import declarations
 from overnight.cli.failure import Failure
-from overnight.ports import Ports
 from overnight.triggers import Schedule
+
+if TYPE_CHECKING:
+    from overnight.ports import Ports
 
 __all__ = ["Declared", "agent_id"]
 

@@ -48,7 +48,6 @@ FEED_THEMSELVES = frozenset({"tick", "events", "runner"})
 drains, a retry, an agent that follows agents. Our own bounds hold instead: attempts, queue limits, chain depth."""
 
 
-
 class Functions(Construct):
     """All functions, by name, with their roles and log groups; what calls them is connected elsewhere."""
 
@@ -192,7 +191,9 @@ class Functions(Construct):
     def _role(self, name: str, logs_of: logs.LogGroup) -> iam.Role:
         role = iam.Role(self, f"{name.title()}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         role.add_to_policy(
-            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs_of.log_group_arn])
+            iam.PolicyStatement(
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs_of.log_group_arn]
+            )
         )
         for statement in self._permissions.of(name):
             role.add_to_policy(statement)

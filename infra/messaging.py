@@ -1,9 +1,9 @@
 """What carries messages: queues to run, to retry, to fire, of events; where what fails lands; and the bus.
 
-    run, retry ──> runner      each message is tried until our code is done with it; only poison, which not even
-    fire ────────> tick        begins to be handled, ends in `dead_letters` after MAX_RECEIVES.
-    events ──────> events      Calls without a queue (Scheduler's) that fail end in `failures`.
-    bus ─────────> events queue
+run, retry ──> runner      each message is tried until our code is done with it; only poison, which not even
+fire ────────> tick        begins to be handled, ends in `dead_letters` after MAX_RECEIVES.
+events ──────> events      Calls without a queue (Scheduler's) that fail end in `failures`.
+bus ─────────> events queue
 """
 
 import aws_cdk as cdk

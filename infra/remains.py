@@ -45,7 +45,8 @@ def remains(name: str, clients: Mapping[str, Any]) -> Iterator[str]:
     pages = clients["ssm"].get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=True)
     for page in pages:
         for parameter in page["Parameters"]:
-            yield f"AWS::SSM::Parameter {parameter['Name']}, removed by: aws ssm delete-parameter --name {parameter['Name']}"
+            kept = parameter["Name"]
+            yield f"AWS::SSM::Parameter {kept}, removed by: aws ssm delete-parameter --name {kept}"
 
 
 def _skipped(name: str, cloudformation: Any) -> Iterator[tuple[str, str]]:

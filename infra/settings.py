@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 __all__ = ["InvalidContext", "Network", "Settings"]
 
@@ -34,7 +43,30 @@ def _json(value: object) -> object:
         raise ValueError(f"must be JSON: {error}") from error
 
 
-LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+LOG_RETENTION_DAYS = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
 """What CloudWatch Logs takes."""
 
 
@@ -90,8 +122,10 @@ class Settings(BaseModel):
     permissions_boundary: str | None = Field(
         default=None, description="Name or ARN of the managed policy that bounds every role of the stack."
     )
-    kms_key_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+$")] | None = Field(
-        default=None, description="A key of your own for table, blobs, queues, bus and topic; else AWS's own keys."
+    kms_key_arn: Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+$")] | None = (
+        Field(
+            default=None, description="A key of your own for table, blobs, queues, bus and topic; else AWS's own keys."
+        )
     )
     vpc: Annotated[Network, BeforeValidator(_json)] | None = Field(
         default=None,
@@ -152,17 +186,19 @@ class Settings(BaseModel):
         BeforeValidator(_parts),
     ] = Field(
         default=(),
-        description="ARNs, by commas, of what `ssm:` and `secretsmanager:` references may read; `*` at the end is allowed.",
+        description="ARNs, by commas, of what `ssm:` and `secretsmanager:` references may read; `*` at the end holds.",
     )
     runner_policies: Annotated[tuple[Annotated[str, _arn("iam")], ...], BeforeValidator(_parts)] = Field(
         default=(), description="ARNs, by commas, of managed policies that Python agents need."
     )
 
     agents: Path | None = Field(
-        default=None, description="A YAML file of agents that belong to the stack; by default agents.yaml, if it is there."
+        default=None,
+        description="A YAML file of agents that belong to the stack; by default agents.yaml, if it is there.",
     )
     folders: Annotated[tuple[Path, ...], BeforeValidator(_parts)] = Field(
-        default=(), description="Folders with the modules of Python agents, by commas; their content goes to the runner."
+        default=(),
+        description="Folders with the modules of Python agents, by commas; their content goes to the runner.",
     )
     requirements: Path | None = Field(
         default=None, description="A requirements file of packages that the flows need beside lfx."

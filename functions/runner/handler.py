@@ -23,6 +23,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """One attempt, within what Lambda leaves of its time."""
-    message = parse(record.body, Message)
+    message = parse(record.json_body, Message)
     ENGINE.observation.logger.set_correlation_id(message.execution_id)
     ENGINE.run(message, lambda_context)

@@ -33,4 +33,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 def fire(record: SQSRecord) -> None:
     """One tick whose time has come."""
     ENGINE.observation.logger.set_correlation_id(record.message_id)
-    ENGINE.fire(parse(record.body, Fire))
+    ENGINE.fire(parse(record.json_body, Fire))

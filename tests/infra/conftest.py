@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import infra  # noqa: F401 - says in which Node CDK runs, before CDK is imported
+
 import aws_cdk as cdk  # isort: skip
 from cdk_nag import AwsSolutionsChecks
 from infra.settings import Settings
@@ -71,14 +72,14 @@ def _told(violation: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="session")
-def synthesised(tmp_path_factory) -> Iterator[Callable[..., Synthesised]]:
+def synthesised(tmp_path_factory) -> Callable[..., Synthesised]:
     """Synthesises with a context; the same context once only."""
 
     @cache
     def once(context: str) -> Synthesised:
         return synthesise(tmp_path_factory.mktemp("synth"), json.loads(context))
 
-    yield lambda **context: once(json.dumps(context, sort_keys=True))
+    return lambda **context: once(json.dumps(context, sort_keys=True))
 
 
 @pytest.fixture(scope="session")

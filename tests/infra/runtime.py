@@ -95,7 +95,7 @@ class Packaged:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file.locate(), target)
         path = [self._task, *([self._layer / "python"] if self._layer else []), runtime]
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             # No site-packages: they would lend the bundle what it lacks.
             [getattr(sys, "_base_executable", sys.executable), "-S", "-m", "awslambdaric", "handler.handler"],

@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from infra import bundling
 from infra.bundling import Bundle, CannotBundle, layer, runner
 from infra.settings import Settings
+
+from infra import bundling
 
 LOCK = """\
 kept==1.0 \\

@@ -108,8 +108,7 @@ def test_an_agent_goes_before_what_retires_it(stack):
         ("agents:\n  - name: x\n    flow: {python: 'a:b'}\n    schedule: {cron: '61 * * * *'}\n", "cron"),
         ("agents: 1\n", "a list called `agents` must stand here"),
         (
-            "agents:\n  - name: x\n    flow: {python: 'a:b'}\n    triggers:\n"
-            "      - {name: far, date: '2200-01-01T00:00:00Z'}\n",
+            "agents:\n  - {name: x, flow: {python: 'a:b'}, triggers: [{name: far, date: '2200-01-01T00:00:00Z'}]}\n",
             "agent x, trigger far: ",
         ),
     ],
@@ -117,6 +116,6 @@ def test_an_agent_goes_before_what_retires_it(stack):
 def test_what_is_wrong_in_the_file_is_said_with_its_line(synthesised, tmp_path, written, says):
     path = tmp_path / "agents.yaml"
     path.write_text(written, encoding="utf-8")
-    with pytest.raises(InvalidContext, match="x|agents") as caught:
+    with pytest.raises(InvalidContext) as caught:
         synthesised(agents=str(path))
     assert says in str(caught.value)

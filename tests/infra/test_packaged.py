@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(
-        "%d.%d" % sys.version_info[:2] != PYTHON or sys.platform != "linux",
+        ".".join(map(str, sys.version_info[:2])) != PYTHON or sys.platform != "linux",
         reason=f"the bundles are for Lambda: they run on Linux, with Python {PYTHON}",
     ),
 ]

@@ -67,7 +67,9 @@ def test_scheduler_may_call_tick_and_watchdog_for_this_accounts_groups_and_nothi
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     condition = trust["Condition"]["StringEquals"]
     assert condition["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
-    assert ["SchedulingDeclared" in str(each) or "SchedulingRuntime" in str(each) for each in condition["aws:SourceArn"]] == [
+    assert [
+        "SchedulingDeclared" in str(each) or "SchedulingRuntime" in str(each) for each in condition["aws:SourceArn"]
+    ] == [
         True,
         True,
     ]
@@ -108,7 +110,11 @@ def test_the_management_api_takes_signed_requests_only_and_webhooks_one_path(sta
         for id_, each in ((id_, each["Properties"]) for id_, each in stack.resources("AWS::ApiGateway::Method").items())
     }
     assert methods == {"AWS_IAM": "ANY", "NONE": "POST"}
-    public = [id_ for id_, each in stack.resources("AWS::ApiGateway::Method").items() if each["Properties"]["AuthorizationType"] == "NONE"]
+    public = [
+        id_
+        for id_, each in stack.resources("AWS::ApiGateway::Method").items()
+        if each["Properties"]["AuthorizationType"] == "NONE"
+    ]
     assert len(public) == 1
     assert "Webhooks" in public[0]
 

@@ -23,7 +23,7 @@ def test_what_comes_by_the_command_line_is_text():
             "langflow": "false",
             "runner_timeout_seconds": "120",
             "tags": '{"team": "data"}',
-            "readable_secrets": "arn:aws:ssm:eu-west-1:123456789012:parameter/a, arn:aws:ssm:eu-west-1:123456789012:parameter/b",
+            "readable_secrets": "arn:aws:ssm:x:1:parameter/a, arn:aws:ssm:x:1:parameter/b",
         }
     )
     assert settings.langflow is False
@@ -50,7 +50,10 @@ def test_what_is_cdks_own_is_left_alone():
         ({"kms_key_arn": "alias/mine"}, "context kms_key_arn: "),
         ({"requirements": "nowhere.txt"}, "context nowhere.txt: there is no such file"),
         ({"folders": "nowhere"}, "context nowhere: there is no such folder"),
-        ({"runner_snapstart": "true", "runner_package": "image"}, "context runner_snapstart: Lambda takes snapshots of zip"),
+        (
+            {"runner_snapstart": "true", "runner_package": "image"},
+            "context runner_snapstart: Lambda takes snapshots of zip",
+        ),
         ({"retain_data": "false", "deletion_protection": "true"}, "context deletion_protection: "),
         (
             {"kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/1", "region": "us-east-1"},

@@ -1,4 +1,4 @@
-"""What the stack consists of, and how its parts fit: read from the template, with the defaults and with all switches."""
+"""What the stack consists of, and how its parts fit: read from the template, with defaults and with all switches."""
 
 import json
 
@@ -13,7 +13,9 @@ def function_name(logical_id: str) -> str:
 
 
 def functions(synthesised):
-    return {function_name(id_): each["Properties"] for id_, each in synthesised.resources("AWS::Lambda::Function").items()}
+    return {
+        function_name(id_): each["Properties"] for id_, each in synthesised.resources("AWS::Lambda::Function").items()
+    }
 
 
 # What it keeps
@@ -99,7 +101,9 @@ def test_every_event_on_the_bus_comes_to_the_events_queue(stack):
 
 
 def test_functions_run_on_arm_and_python_3_13_unless_told_otherwise(stack, switched):
-    assert {(each["Runtime"], *each["Architectures"]) for each in functions(stack).values()} == {("python3.13", "arm64")}
+    assert {(each["Runtime"], *each["Architectures"]) for each in functions(stack).values()} == {
+        ("python3.13", "arm64")
+    }
     assert {(each["Runtime"], *each["Architectures"]) for each in functions(switched).values()} == {
         ("python3.13", "x86_64")
     }
@@ -207,7 +211,10 @@ def test_no_metric_has_an_agent_or_an_execution_as_a_dimension(stack):
     dimensions = {
         dimension["Name"]
         for alarm in stack.properties("AWS::CloudWatch::Alarm")
-        for metric in [alarm, *(each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each)]
+        for metric in [
+            alarm,
+            *(each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each),
+        ]
         for dimension in metric.get("Dimensions", [])
     }
     assert dimensions == {"FunctionName", "QueueName", "service"}

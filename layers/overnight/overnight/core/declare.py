@@ -20,7 +20,7 @@ def seed(ports: Ports, agent_id: str, document: AgentDocument) -> tuple[Agent, A
     """Make the declared agent of that id what its document says; one that was retired takes up its history again.
 
     An agent that is there keeps its status: pausing and stopping are not the deployment's business. An interval that
-    says no `start_at` begins with its first deployment, and not with its first arming, as its schedule is deployed, too.
+    says no `start_at` begins with its first deployment, not with its first arming, as its schedule is deployed then.
     Raises Invalid (a date in the past, where it is new) and AgentExists (another agent has its name).
     """
     now = ports.now()
