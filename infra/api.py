@@ -80,7 +80,7 @@ class Api(Construct):
                 ),
                 "access_log_format": apigateway.AccessLogFormat.custom(json.dumps(ACCESS)),
             }
-        return apigateway.RestApi(
+        api = apigateway.RestApi(
             self,
             id_,
             rest_api_name=f"{self._settings.name}-{id_.lower()}",
@@ -89,6 +89,8 @@ class Api(Construct):
             deploy_options=apigateway.StageOptions(stage_name=STAGE, **deploy),
             **({"cloud_watch_role": False} | options),
         )
+        api.node.try_remove_child("Endpoint")  # the stack has outputs of its own
+        return api
 
     def _policies(self, messaging: Messaging) -> tuple[iam.ManagedPolicy, iam.ManagedPolicy]:
         read = self.management.arn_for_execute_api("GET", "/*", STAGE)

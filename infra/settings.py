@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["InvalidContext", "Network", "Settings"]
+__all__ = ["InvalidContext", "Network", "Settings", "table"]
 
 OURS = re.compile(r"[a-z][a-z_]*")
 """How our keys look; CDK's own begin with `@aws-cdk/` or `aws:`, or say what was looked up, with `:` and `=`."""
@@ -111,7 +111,8 @@ class Settings(BaseModel):
     # The stack
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$")] = Field(
-        default="overnight", description="The stack's name; schedule groups and secrets are named after it."
+        default="overnight",
+        description="The stack's name; table, bucket, schedule groups and secrets are named after it.",
     )
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = Field(
         default=None, description="Where it is deployed; else where the AWS profile says."
@@ -243,6 +244,15 @@ class Settings(BaseModel):
             if not folder.is_dir():
                 raise ValueError(f"{folder}: there is no such folder")
         return self
+
+
+def table() -> str:
+    """Every switch with its default, as a table in Markdown."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, (), {}) else f"`{json.dumps(field.default)}`".replace('"', "")
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(["| switch | default | |", "|---|---|---|", *rows])
 
 
 def _line(error: Any) -> str:

@@ -13,14 +13,19 @@ __all__ = ["Storage"]
 
 
 class Storage(Construct):
-    """Table and bucket; both outlive the stack unless `retain_data` says otherwise."""
+    """Table and bucket; both outlive the stack unless `retain_data` says otherwise.
+
+    They are named, so that a stack that is deployed again can take them up (`cdk deploy --import-existing-resources`).
+    """
 
     def __init__(self, scope: Construct, id_: str, settings: Settings, key: kms.IKey | None) -> None:
         super().__init__(scope, id_)
+        stack = cdk.Stack.of(self)
         removal = cdk.RemovalPolicy.RETAIN if settings.retain_data else cdk.RemovalPolicy.DESTROY
         self.table = dynamodb.TableV2(
             self,
             "Table",
+            table_name=settings.name,
             partition_key=_text(schema.PK),
             sort_key=_text(schema.SK),
             global_secondary_indexes=[
@@ -46,6 +51,7 @@ class Storage(Construct):
         self.blobs = s3.Bucket(
             self,
             "Blobs",
+            bucket_name=f"{settings.name.lower()}-{stack.account}-{stack.region}",
             encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
             encryption_key=key,
             bucket_key_enabled=True if key else None,
