@@ -112,7 +112,7 @@ class Settings(BaseModel):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$")] = Field(
         default="overnight",
-        description="The stack's name; table, bucket, schedule groups and secrets are named after it.",
+        description="Of the stack; table, bucket, schedule groups and secrets are named after it.",
     )
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = Field(
         default=None, description="Where it is deployed; else where the AWS profile says."
