@@ -17,7 +17,6 @@ from typing import Any
 import boto3
 import moto.sqs.models
 import pytest
-from botocore.client import BaseClient
 from moto import mock_aws
 
 from overnight.aws.dynamodb import DynamoStore, Table, schema
@@ -30,6 +29,7 @@ __all__ = [
     "Fresh",
     "Sending",
     "client",
+    "delete",
     "fresh",
     "make_queue",
     "make_table",
@@ -56,9 +56,7 @@ def client(service: str) -> Any:
     """A client of that service, on moto."""
     _started()
     with warnings.catch_warnings(action="ignore"):
-        made = boto3.client(
-            service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
-        )
+        made = boto3.client(service, region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
     call = made._make_api_call
 
     def alone(operation: str, request: dict[str, Any]) -> Any:
@@ -71,7 +69,7 @@ def client(service: str) -> Any:
 
 def make_table(name: str) -> str:
     """The table as `schema` draws it, if it isn't there yet; its name."""
-    dynamodb: BaseClient = client("dynamodb")
+    dynamodb = client("dynamodb")
     if name in dynamodb.list_tables()["TableNames"]:
         return name
     attributes = {schema.PK, schema.SK, *(key for index in schema.INDEXES for key in (index.pk, index.sk))}
@@ -104,6 +102,11 @@ def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_numbers)}"
 
 
+def delete(table: str, pk: str, sk: str) -> None:
+    """Delete an item behind the store's back."""
+    client("dynamodb").delete_item(TableName=table, Key={schema.PK: {"S": pk}, schema.SK: {"S": sk}})
+
+
 def open_store(table: str, look_at: LookAt, now: Callable[[], datetime]) -> DynamoStore:
     """The store in a table, as a process opens it that starts."""
     return DynamoStore(Table(lambda: client("dynamodb"), table), look_at, now)
@@ -111,9 +114,9 @@ def open_store(table: str, look_at: LookAt, now: Callable[[], datetime]) -> Dyna
 
 def make_queue(name: str, visibility_seconds: int = 30) -> str:
     """A standard queue, if it isn't there yet; its URL."""
-    url: str = client("sqs").create_queue(
-        QueueName=name, Attributes={"VisibilityTimeout": str(visibility_seconds)}
-    )["QueueUrl"]
+    url: str = client("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(visibility_seconds)})[
+        "QueueUrl"
+    ]
     return url
 
 

@@ -16,13 +16,13 @@ def hello(input_value: str | None = None) -> str:
 
 
 def loud() -> str:
-    print("out")
-    print("err", file=sys.stderr)
+    sys.stdout.write("out\n")
+    sys.stderr.write("err\n")
     return "said"
 
 
 def hangs() -> str:
-    print("waiting")
+    sys.stdout.write("waiting\n")
     go_on.wait(30)
     return "never told"
 

@@ -37,22 +37,40 @@ from overnight.ports import ExecutionFilter, Ports, RunReport, Store, Tick
 
 __all__ = ["STORES", "World", "instant", "statuses"]
 
-Open = Callable[[SqlWorkQueue, Callable[[], datetime]], Store]
-"""Opens the store anew, as a process does that starts."""
+class Sqlite:
+    """The store in the same database as queue and alarms."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, queue: SqlWorkQueue, now: Callable[[], datetime]) -> Store:
+        """The store, as a process opens it that starts."""
+        return SqlStore(self._database, queue, look_at, now)
+
+    def lose(self, execution_id: str) -> None:
+        """Delete an execution's row behind the store's back."""
+        self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
 
 
-def _sqlite(database: Database) -> Open:
-    return lambda queue, now: SqlStore(database, queue, look_at, now)
+class DynamoDb:
+    """The store in a table on moto."""
+
+    def __init__(self, _: Database) -> None:
+        from tests.support import aws  # noqa: PLC0415 - moto is slow to import
+
+        self._aws = aws
+        self._table = aws.make_table(aws.fresh("world"))
+
+    def open(self, _: SqlWorkQueue, now: Callable[[], datetime]) -> Store:
+        """The store, as a process opens it that starts."""
+        return self._aws.open_store(self._table, look_at, now)
+
+    def lose(self, execution_id: str) -> None:
+        """Delete an execution's row behind the store's back."""
+        self._aws.delete(self._table, f"EXEC#{execution_id}", "EXEC")
 
 
-def _dynamodb(_: Database) -> Open:
-    from tests.support import aws  # noqa: PLC0415 - moto is slow to import
-
-    table = aws.make_table(aws.fresh("world"))
-    return lambda _, now: aws.open_store(table, look_at, now)
-
-
-STORES: Mapping[str, Callable[[Database], Open]] = {"dynamodb": _dynamodb, "sqlite": _sqlite}
+STORES: Mapping[str, type[Sqlite | DynamoDb]] = {"dynamodb": DynamoDb, "sqlite": Sqlite}
 """The stores on which everything must hold identically; queue and alarms are in a database in memory."""
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
@@ -103,7 +121,7 @@ class World:
     def __init__(self, kind: str = "sqlite", *, at: datetime = BEGIN) -> None:
         self.kind = kind
         self.database = open_database("sqlite://")
-        self._open_store = STORES[kind](self.database)
+        self._stored = STORES[kind](self.database)
         self.began = self.now = at
         self.chance = 0.5
         self.flows = Flows()
@@ -117,7 +135,7 @@ class World:
 
     def _open(self) -> None:
         self.queue = SqlWorkQueue(self.database, lambda: self.now)
-        self.store = self._open_store(self.queue, lambda: self.now)
+        self.store = self._stored.open(self.queue, lambda: self.now)
         self.clock = SqlAlarmClock(self.database, alarm_at)
         self.ports = Ports(
             store=self.store,
@@ -160,6 +178,10 @@ class World:
         self.die()
         self.holding.clear()
         self._open()
+
+    def lose(self, execution: Execution) -> None:
+        """Let a record be gone, which nothing in an engine ever does."""
+        self._stored.lose(execution.id)
 
     # Time
 

@@ -46,9 +46,7 @@ class Stack:
             "OVERNIGHT_SCHEDULER_ROLE_ARN": f"arn:aws:iam::123456789012:role/{name}-scheduler",
             "OVERNIGHT_PACKAGES": "tests",
         }
-        aws.client("s3").create_bucket(
-            Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.REGION}
-        )
+        aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.REGION})
         aws.client("events").create_event_bus(Name=name)
         aws.client("scheduler").create_schedule_group(Name=name)
         self.ended: list[int] = []

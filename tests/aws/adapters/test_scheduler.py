@@ -57,9 +57,13 @@ def test_an_edited_schedule_replaces_all_pieces_of_the_one_before(stack):
     agent = stack.agent(triggers=[{"name": "a", "cron": "0 9 13 * 5"}])
     assert len(stack.schedules()) == 2
     document = agent.document.model_copy()
-    lifecycle.edit(ports, "agent", type(document).model_validate(
-        document.model_dump() | {"triggers": [{"name": "a", "cron": "30 7 * * *", "timezone": "Asia/Tokyo"}]}
-    ))
+    lifecycle.edit(
+        ports,
+        "agent",
+        type(document).model_validate(
+            document.model_dump() | {"triggers": [{"name": "a", "cron": "30 7 * * *", "timezone": "Asia/Tokyo"}]}
+        ),
+    )
     assert _expressions(stack) == [("cron(30 7 * * ? *)", "Asia/Tokyo")]
     assert json.loads(stack.schedules()[0]["Target"]["Input"])["version"] == 2
 

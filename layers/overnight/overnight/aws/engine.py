@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Invocation"]
 
-LEASE_MARGIN_SECONDS = 10.0
-"""A lease holds so long after the moment at which the attempt must have ended."""
-
 WATCH_MARGIN_SECONDS = 5.0
 """The watchdog begins no round with less time than this left, nor a delivery with less than it may take."""
 DELIVERY_SECONDS = 16.0
@@ -131,7 +128,7 @@ class Engine:
             self._runner.until(remaining)
         ports = replace(
             self.ports,
-            lease_seconds=remaining + LEASE_MARGIN_SECONDS,
+            lease_seconds=remaining + run.LEASE_MARGIN_SECONDS,
             worker=f"lambda:{invocation.aws_request_id}",
         )
         run.run(ports, message)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.aws.dynamodb import cursors
 from overnight.aws.dynamodb.gates import NAMES, Gate, Gates, agent_key
+from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries
@@ -36,9 +37,10 @@ T = TypeVar("T")
 class Agents:
     """Agents in the table; their states go through the gates."""
 
-    def __init__(self, table: Table, gates: Gates) -> None:
+    def __init__(self, table: Table, gates: Gates, hooks: Hooks) -> None:
         self._table = table
         self._gates = gates
+        self._hooks = hooks
         self._versions: dict[tuple[str, int], Agent] = {}
         self._first_day: str | None = None
 
@@ -54,6 +56,7 @@ class Agents:
             Put(self._gates.state_item(gate), _ABSENT),
             *self._renamed(None, agent),
             *self._subscribed(None, agent),
+            *self._hooks.kept(None, agent),
             *_periods(change),
         ]
         for _ in tries(f"agent {agent.name}"):
@@ -98,6 +101,7 @@ class Agents:
             yield Put(_version_item(gate.agent))
         yield from self._renamed(gate.agent, moved.agent)
         yield from self._subscribed(gate.agent, moved.agent)
+        yield from self._hooks.kept(gate.agent, moved.agent)
 
     @staticmethod
     def _renamed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
@@ -149,8 +153,9 @@ class Agents:
         if item is None or Agent.model_validate_json(unpacked(item["body"])).deleted_at is None:
             return
         partitions = (f"VERSION#{agent_id}", f"ARMED#{agent_id}", f"AGENT#{agent_id}")
-        notices = self._table.query(f"NOTICES#{agent_id}", index=BY_OWNER)
-        for left in (*notices, *(item for pk in partitions for item in self._table.query(pk))):
+        owned = (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}")
+        indexed = (item for owner in owned for item in self._table.query(owner, index=BY_OWNER))
+        for left in (*indexed, *(item for pk in partitions for item in self._table.query(pk))):
             self._table.delete((str(left[PK]), str(left[SK])))
         self._gates.forget(agent_id)
         for known in [known for known in self._versions if known[0] == agent_id]:

@@ -111,12 +111,21 @@ class Listing:
             after = None
             if len(entries) >= limit:
                 break
+        # What is being admitted just now has its guard, and is in no state yet.
+        guarded = {rows.execution_id_of(entry) for entry in entries if self._guarded(entry)}
         found = self._executions.each([rows.execution_id_of(entry) for entry in entries])
-        items = tuple(execution for execution in found if not execution.status.terminal)
+        items = tuple(
+            execution
+            for execution in found
+            if not execution.status.terminal and (execution.attempt or execution.id not in guarded)
+        )
         if len(entries) < limit:
             return Page(items)
         last = entries[-1]
         return Page(items, cursors.encode("unfinished", str(last[BY_DUE.pk]), str(last[BY_DUE.sk]), str(last[PK])))
+
+    def _guarded(self, entry: Item) -> bool:
+        return str(entry[BY_DUE.pk]).startswith("LIVE#") and stamp(self._now()) < str(entry[BY_DUE.sk]) < rows.CALM
 
 
 def _live() -> list[str]:

@@ -7,6 +7,7 @@
     armed period   ARMED#<id>          <trigger>#<since>
     name           NAMES               <name>
     subscription   EVENT#<name>        <agent>#<position>
+    webhook        HOOK#<id>           HOOK                by_owner: HOOKS#<agent>
     execution      EXEC#<id>           EXEC                by_owner: EXECS#<agent>, newest last
                                                            by_day: DAY#<date>#<shard>
                                                            by_due, until it is terminal: LIVE#<shard> or

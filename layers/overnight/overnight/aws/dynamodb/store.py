@@ -21,6 +21,7 @@ from overnight.aws.dynamodb.due import Due
 from overnight.aws.dynamodb.events import Events
 from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.gates import Gates, LookAt, Stale
+from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.ledger import Ledger
 from overnight.aws.dynamodb.listing import Listing
 from overnight.aws.dynamodb.schema import BY_OWNER
@@ -35,6 +36,7 @@ from overnight.ports import (
     DueAgent,
     DueExecution,
     ExecutionFilter,
+    Hook,
     Page,
     Revision,
     Subscription,
@@ -61,7 +63,8 @@ class DynamoStore:
         self._gates = Gates(table, look_at)
         self._executions = Executions(table, now)
         self._admissions = Admissions(self._gates, self._executions)
-        self._agents = Agents(table, self._gates)
+        self._hooks = Hooks(table)
+        self._agents = Agents(table, self._gates, self._hooks)
         self._listing = Listing(table, self._executions, now)
         self._ledger = Ledger(table, self._executions)
         self._due = Due(table, self._gates, self._executions)
@@ -228,6 +231,16 @@ class DynamoStore:
     def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
         """Who subscribes to any of these names, by agent and trigger order."""
         return self._agents.subscriptions(names)
+
+    # Webhooks
+
+    def hook(self, hook_id: str) -> Hook | None:
+        """The webhook of that id, if there ever was one."""
+        return self._hooks.get(hook_id)
+
+    def rekey(self, hook_id: str, change: Callable[[Hook], Hook]) -> Hook:
+        """Change which secrets of a webhook are live. Raises HookNotFound."""
+        return self._hooks.rekey(hook_id, change)
 
     # Notifications
 
