@@ -23,7 +23,7 @@ def free_port() -> int:
         return port
 
 
-def eventually(condition: Callable[[], T], seconds: float = 30.0, every: float = 0.05) -> T:
+def eventually(condition: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """What the condition gives, once it is true; fails when it isn't in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
