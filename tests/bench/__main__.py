@@ -17,6 +17,8 @@ MEASURES = {
     "pickup": "Pickup of a manual trigger  (to reach: p95 under 20 ms)",
     "lateness": "Lateness of ticks with 10,000 armed schedules  (to reach: p99 under 50 ms, never early)",
     "idle": "Idle  (to reach: under 1 % of a core)",
+    "webhooks": "Signed deliveries from 50 connections, durable and run",
+    "webhooks_peer": "A bare uvicorn application that only verifies and inserts them",
     "overhead": "Overhead over calling a Langflow flow directly  (to reach: under 5 ms)",
 }
 

@@ -27,7 +27,7 @@ def test_everything_outlives_a_restart(lasting):
     assert lasting.store.agent_version(agent.id, 1) == agent
     assert lasting.store.execution(execution.id) == execution
     assert [one.id for one in lasting.store.executions(ExecutionFilter()).items] == [later.id, waiting.id, execution.id]
-    assert [one.agent_id for one in lasting.store.subscriptions(["a.b"])] == [agent.id]
+    assert lasting.store.subscribers(["a.b"]) == (agent.id,)
     assert [message.execution_id for message in lasting.received()] == [waiting.id]
     lasting.now.pass_(minutes=1)
     assert [due.execution_id for due in lasting.store.due_executions(lasting.now(), 9)] == [later.id]
@@ -55,7 +55,7 @@ def test_what_two_processes_write_they_both_see(lasting):
 
 def test_two_processes_that_open_at_once_find_one_database(lasting):
     folder = lasting.folder / "fresh"
-    lasting.kind.prepare(folder)
+    folder.mkdir()
     barrier, opened, failed = threading.Barrier(6), [], []
 
     def open_it():

@@ -2,7 +2,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 
-from overnight.executions import Event
+from overnight.executions import Event, Pending
 from overnight.ports import Delivery
 
 
@@ -14,9 +14,39 @@ def test_an_event_is_pending_until_it_is_fanned_out(world):
     event = _event(world)
     assert world.store.put_event(event)
     assert world.opened.woken
-    assert world.store.pending_events(world.now(), 10) == [event]
+    assert world.store.pending_events(world.now(), 10) == [Pending(**dict(event))]
+    assert world.store.event(event.id) == Pending(**dict(event))
     world.store.event_done(event.id)
     assert world.store.pending_events(world.now(), 10) == []
+    assert world.store.event(event.id) == Pending(**dict(event), done=True)
+    assert world.store.event("another") is None
+
+
+def test_how_far_an_event_has_come_is_kept_until_it_is_due_again(world):
+    event = _event(world)
+    world.store.put_event(event)
+    begun = Pending(**dict(event), after="c", refused=("a", "b"))
+    world.store.put_off_event(begun, world.now() + timedelta(minutes=1))
+    assert world.store.event(event.id) == begun
+    assert world.store.pending_events(world.now(), 10) == []
+    world.now.pass_(minutes=1)
+    assert world.store.pending_events(world.now(), 10) == [begun]
+
+
+def test_an_event_that_is_done_stays_so(world):
+    event = _event(world)
+    world.store.put_event(event)
+    world.store.event_done(event.id)
+    world.store.put_off_event(Pending(**dict(event)), world.now())
+    assert world.store.pending_events(world.now(), 10) == []
+
+
+def test_an_event_that_is_put_off_lets_others_come_first(world):
+    for name in "ab":
+        world.store.put_event(_event(world, name))
+    world.store.put_off_event(Pending(**dict(_event(world, "a"))), world.now() + timedelta(seconds=1))
+    world.now.pass_(seconds=1)
+    assert [event.id for event in world.store.pending_events(world.now(), 10)] == ["b", "a"]
 
 
 def test_events_come_in_the_order_in_which_they_were_put(world):

@@ -5,16 +5,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import yaml
-from tests.docs.conftest import Project, environment, free_port, write_files
+from tests.docs.conftest import Project, environment, free_port, wait_until_it_answers, write_files
 from tests.docs.pages import WRITTEN_BY_HAND, Block, Page, pages
 
-from overnight.cli import yaml_file
+from overnight.cli import main, yaml_file
 from overnight.cli.declarations import read
+from overnight.client import Client
 
 RUN = {"sh", "yaml", "python", "json"}
 SHOWN = {"", "text", "ini"}
@@ -78,26 +77,54 @@ def test_python_is_a_file_of_the_project(page: Page, block: Block) -> None:
 def test_the_project_that_the_readme_shows_is_what_init_writes(tmp_path: Path) -> None:
     (block,) = [block for block in BY_HAND[0].blocks if block.file == "nightly/agents.yaml"]
     subprocess.run(["overnight", "init", "nightly"], cwd=tmp_path, env=environment(), check=True, capture_output=True)
-    assert yaml.safe_load(block.text) == yaml.safe_load((tmp_path / "nightly" / "agents.yaml").read_text())
+    assert yaml_file.load(block.text)[0] == yaml_file.load((tmp_path / "nightly" / "agents.yaml").read_text())[0]
 
 
-def overnight(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-
-
-def test_the_program_in_the_readme_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_the_program_in_the_readme_serves_until_it_is_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     port = free_port()
     (block,) = [block for block in BY_HAND[0].blocks if block.file == "night.py"]
     (tmp_path / "night.py").write_text(re.sub(r"serve\(\)", f"serve(port={port})", block.text))
     program = subprocess.Popen([sys.executable, "night.py"], cwd=tmp_path, env=environment())
     try:
-        trigger = ["overnight", "agents", "trigger", "report", "--wait", "--url", f"http://127.0.0.1:{port}"]
-        deadline = time.monotonic() + 60
-        while (done := overnight(trigger)).returncode:
-            assert program.poll() is None, done.stderr
-            assert time.monotonic() < deadline, done.stderr
-        assert done.stdout == "Report on yesterday, attempt 1\n"
+        wait_until_it_answers(program, port)
+        assert main(["agents", "trigger", "report", "--wait", "--url", f"http://127.0.0.1:{port}"]) == 0
+        assert capsys.readouterr().out == "Report on yesterday, attempt 1\n"
         program.send_signal(signal.SIGINT)
-        assert program.wait(30) == 0
+        assert program.wait(60) == 0
     finally:
         program.kill()
+        program.wait()
+
+
+@pytest.mark.slow
+def test_the_backup_of_the_page_is_one_that_an_engine_takes_up(project: Project) -> None:
+    (block,) = [block for _, block in _blocks("sh") if "VACUUM" in block.text]
+    assert project.run('printf %s "$KEY" | overnight secrets set openai')[0] == 0
+    assert project.run(block.text.replace("backup-", "another-backup-")) == (0, "", "")
+    (backup,) = project.folder.glob("another-backup-*")
+    port = free_port()
+    command = ["overnight", "serve", "--data", str(backup), "--port", str(port)]
+    engine = subprocess.Popen(command, cwd=project.folder, env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_answers(engine, port)
+        with Client(f"http://127.0.0.1:{port}") as restored, Client(project.url) as original:
+            assert {a["name"] for a in restored.every_agent()} == {a["name"] for a in original.every_agent()}
+            assert restored.secrets() == original.secrets()
+            assert restored.verify()["ok"]
+        engine.terminate()
+        assert engine.wait(90) == 0
+    finally:
+        engine.kill()
+        engine.wait()
+
+
+def test_what_the_engine_has_logged_stands_in_the_table_of_events(project: Project) -> None:
+    """After all the samples."""
+    (page,) = [page for page in BY_HAND if page.path == "docs/operate.md"]
+    told = set(re.findall(r"`([a-z]+\.[a-z_]+)`", page.text))
+    lines = [json.loads(line) for line in (project.folder / "engine.log").read_text(encoding="utf-8").splitlines()]
+    logged = {line["event"] for line in lines if "logger" not in line}
+    assert "execution.succeeded" in logged
+    assert logged <= told

@@ -121,10 +121,10 @@ def test_ten_thousand_deliveries_each_run_exactly_once_though_the_engine_is_kill
         assert set(told.answers) <= {0, 200, 202, 429, 503}, told.answers
         with engine.client() as client:
             eventually(lambda: _idle(client), 300, every=0.5)
-            report = client.verify()
-            assert (report["findings"], report["executions"]) == ([], DELIVERIES)
-            for status in ("failed", "cancelled", "skipped"):
-                assert client.executions(status=status, limit=1)["items"] == []
+            assert client.verify()["findings"] == []
+            executions = _every_execution(client)
+        assert {each["id"] for each in executions} == {next(iter(ids)) for ids in told.executions.values()}
+        assert {each["status"] for each in executions} == {"succeeded"}
         _check_effects(project, told)
         assert engine.stop() == 0
 
@@ -144,6 +144,15 @@ class _Killer:
             self._engine.kill()
             self._restart = threading.Thread(target=self._engine.start)
             self._restart.start()
+
+
+def _every_execution(client: Client) -> list[dict]:
+    found, cursor = [], None
+    while True:
+        page = client.executions(cursor=cursor, limit=200)
+        found += page["items"]
+        if (cursor := page["cursor"]) is None:
+            return found
 
 
 def _idle(client: Client) -> bool:

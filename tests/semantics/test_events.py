@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from tests.support.flows import broken
-from tests.support.fuse import blown
+from tests.support.fuse import Crash, blown, fuse
 from tests.support.world import World, statuses
 
-from overnight.core import lifecycle
+from overnight.core import events, lifecycle
 from overnight.core.payloads import opened
 from overnight.errors import Invalid, LineFull
+from overnight.executions import Event
 
 
 def follows(world: World, agent: str, *names: str, **fields: Any) -> None:
@@ -104,18 +105,138 @@ def test_a_name_that_is_none_is_refused_and_nothing_kept(world: World, name: str
     assert world.store.pending_events(world.now, 10) == []
 
 
-def test_a_full_line_is_refused_and_holds_up_nobody_else(world: World):
+def test_an_event_is_refused_before_anything_is_kept_when_a_line_is_full(world: World):
     follows(world, "a", "x", concurrency={"queue_limit": 1})
     follows(world, "b", "x", concurrency={"max_parallel": 9})
     world.send("x")
-    world.send("x")
+    world.send("x", event_id="accepted")
     with pytest.raises(LineFull):
         world.send("x", event_id="e")
-    assert [len(world.rows(agent)) for agent in "ab"] == [2, 3]
+    assert world.store.event("e") is None
+    assert [len(world.rows(agent)) for agent in "ab"] == [2, 2]
+    assert world.send("x", event_id="accepted").duplicate, "what was accepted once is never refused"
     world.drain()
     sent = world.send("x", event_id="e")
-    assert sent.duplicate
+    assert not sent.duplicate
     assert [len(world.rows(agent)) for agent in "ab"] == [3, 3]
+
+
+def fills_up(world: World, agent: str, *, before: str) -> None:
+    """Somebody else fills the agent's line just after this verb."""
+
+    def after(verb: str) -> None:
+        if verb == before:
+            while True:
+                try:
+                    world.trigger(agent)
+                except LineFull:
+                    break
+
+    world.watch_writes(after)
+
+
+def test_a_line_that_fills_up_meanwhile_delays_the_event_for_its_agent_alone(world: World):
+    follows(world, "a", "x", concurrency={"queue_limit": 1})
+    follows(world, "b", "x")
+    world.hold("a")
+    fills_up(world, "a", before="store.put_event")
+    sent = world.send("x", event_id="e")
+    world.drain()
+    assert statuses(world.rows("b")) == ["succeeded"]
+    assert "event" not in {row.kind for row in world.rows("a")}
+    world.live(minutes=30)
+    assert "event" not in {row.kind for row in world.rows("a")}
+    for _ in range(2):
+        world.finish(next(iter(world.under)))
+        world.drain()
+    world.live(minutes=11)
+    reached = next(row for row in world.rows("a") if row.kind == "event")
+    assert set(sent.execution_ids) == {reached.id, world.rows("b")[0].id}
+    assert len(world.rows("b")) == 1
+    event = world.store.event("e")
+    assert event is not None
+    assert event.done
+    world.check()
+
+
+def test_events_that_wait_for_room_starve_no_others(world: World):
+    follows(world, "full", "x", concurrency={"queue_limit": 1})
+    follows(world, "free", "y", concurrency={"on_overlap": "allow"})
+    world.hold("full")
+    for _ in range(2):
+        world.trigger("full")
+        world.drain()
+    for n in range(150):  # more than a round of the watchdog takes
+        world.store.put_event(Event(id=f"x{n:03}", name="x", at=world.now))
+    world.store.put_event(Event(id="y", name="y", at=world.now))
+    world.live(minutes=2)
+    assert statuses(world.rows("free")) == ["succeeded"]
+    assert len(world.rows("full")) == 2
+
+
+def test_a_lifecycle_event_waits_for_room_too(world: World):
+    follows(world, "then", "overnight.execution.succeeded", concurrency={"queue_limit": 1})
+    world.agent("first")
+    world.hold("then")
+    for _ in range(2):
+        world.trigger("then")
+        world.drain()
+    world.trigger("first")
+    world.drain()
+    assert [row.kind for row in world.rows("then")] == ["manual", "manual"]
+    for _ in range(2):
+        world.finish(next(iter(world.under)))
+        world.drain()
+    world.live(minutes=2)
+    assert "event" in {row.kind for row in world.rows("then")}
+
+
+def test_an_event_reaches_more_subscribers_than_a_page_has(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(events, "PAGE", 3)
+    for n in range(10):
+        follows(world, f"a{n}", "x", "x.*")
+    sent = world.send("x", event_id="e")
+    assert len(set(sent.execution_ids)) == 10
+    assert world.send("x", event_id="e").execution_ids == sent.execution_ids
+    assert {len(world.rows(f"a{n}")) for n in range(10)} == {1}
+
+
+def test_a_fan_out_goes_on_after_the_last_page_that_was_noted(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(events, "PAGE", 2)
+    agents = [f"a{n}" for n in range(7)]
+    for agent in agents:
+        follows(world, agent, "x")
+    world.watch_writes(fuse(5))  # the event, two executions, the note of it, one execution
+    with pytest.raises(Crash):
+        world.send("x", event_id="e")
+    world.restart()
+    pending = world.store.event("e")
+    assert pending is not None
+    assert pending.after == sorted(world.subjects.values())[1]
+    world.live(minutes=1)
+    assert [statuses(world.rows(agent)) for agent in agents] == [["succeeded"]] * 7
+
+
+def test_an_agent_that_subscribes_later_gets_no_event_that_was_done(world: World):
+    follows(world, "a", "x")
+    first = world.send("x", event_id="e")
+    follows(world, "b", "x")
+    again = world.send("x", event_id="e")
+    assert again.execution_ids == first.execution_ids
+    assert world.rows("b") == []
+
+
+def test_the_event_that_counts_is_the_first_of_its_id(world: World):
+    follows(world, "a", "x")
+    world.send("x", {"n": 1}, event_id="e")
+    assert world.send("x", {"n": 2}, event_id="e").event.data == {"n": 1}
+
+
+@pytest.mark.parametrize("name", ["s3.ObjectCreated.Put", "aws:ec2/state-change", "order_paid", "a.b:c/d-e_f.1"])
+def test_what_can_be_sent_can_be_subscribed_to(world: World, name: str):
+    follows(world, "exactly", name)
+    follows(world, "all", f"{name.rpartition('.')[0] or name}.*")
+    assert len(world.send(name).execution_ids) == (2 if "." in name else 1)
 
 
 def test_an_event_reaches_agents_by_their_status(world: World):

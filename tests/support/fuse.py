@@ -13,7 +13,7 @@ __all__ = ["Crash", "Watched", "blown", "fuse", "watched"]
 WRITES = {
     "store": {
         "admit", "change_agent", "create_agent", "event_done", "forget_agent", "prune", "put_delivery", "put_event",
-        "put_off", "readmit", "revise", "transition",
+        "put_off", "put_off_event", "readmit", "revise", "transition",
     },
     "queue": {"send", "done"},
     "clock": {"arm", "disarm"},
@@ -37,7 +37,7 @@ class Watched:
         self._name = name
         self._after = after
 
-    def together(self, work: Callable[[], Any]) -> Any:
+    def together(self, work: Callable[[], Any], *, agents: Any = ()) -> Any:
         """One after another, as on an engine whose verbs share no transaction: there may be a crash between any two."""
         return work()
 

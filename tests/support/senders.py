@@ -65,8 +65,11 @@ async def _tell(url: str, messages: Sequence[Message], connections: int, watch: 
     done = asyncio.Event()
 
     async def send() -> None:
+        async with contextlib.aclosing(_Connection(url)) as connection:
+            await send_by(connection)
+
+    async def send_by(connection: "_Connection") -> None:
         nonlocal left
-        connection = _Connection(url)
         loop = asyncio.get_running_loop()
         while True:
             due, number, tries, message = await waiting.get()
@@ -120,10 +123,11 @@ class _Connection:
             writer.write("\r\n".join((*head, "", "")).encode() + message.body)
             return await asyncio.wait_for(_answer(reader), 60)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            await self._close()
+            await self.aclose()
             return 0, 0.0, b""
 
-    async def _close(self) -> None:
+    async def aclose(self) -> None:
+        """Close the connection, if there is one."""
         if self._streams is not None:
             self._streams[1].close()
             with contextlib.suppress(OSError):

@@ -20,10 +20,12 @@ __all__ = [
     "ArmedPeriod",
     "CatchUpPlan",
     "Flow",
+    "Gathering",
     "Input",
     "LangflowApi",
     "LangflowApiFlow",
     "LangflowFlow",
+    "Mute",
     "PythonFlow",
     "RateWindow",
     "Reference",
@@ -220,6 +222,38 @@ class CatchUpPlan(Word):
     fixed_at: Instant
 
 
+class Gathering(Word):
+    """The events of one trigger that are to become one execution, `batch:<trigger>:<number>`.
+
+    Each has a record of its own, skipped (coalesced) into that execution; `ids` are those records, the newest hundred,
+    and `count` is how many there were. No event joins once it is frozen. `fired` is a leading debounce whose execution
+    there is already: until `due`, what comes is coalesced into that.
+    """
+
+    number: int
+    since: Instant
+    due: Instant
+    ids: tuple[str, ...] = ()
+    count: int = 0
+    depth: int = 0
+    leading: bool = False
+    frozen_at: Instant | None = None
+    fired: bool = False
+    ending: Reason | None = None
+    """Why it won't run: its agent was stopped or deleted."""
+
+    def closes(self, now: datetime) -> bool:
+        """Whether it is to be made an execution now."""
+        return not self.fired and (self.frozen_at is not None or self.due <= now)
+
+
+class Mute(Word):
+    """A receiver that said it is gone (410): an agent of that version doesn't notify it any more."""
+
+    url: str
+    version: int
+
+
 class RateWindow(Word):
     """How many deliveries a webhook with a rate limit took in the minute that began then."""
 
@@ -242,6 +276,9 @@ class AgentState(Word):
     anchors: dict[str, Instant] = {}
     """Where intervals without `start_at` are anchored: at their first arming; a pause or a stop doesn't move it."""
     catch_up: dict[str, CatchUpPlan] = {}
+    gathered: dict[str, Gathering] = {}
+    """What each trigger has gathered."""
+    mute: Mute | None = None
     rates: dict[str, RateWindow] = {}
     want_version: int = 0
     armed_version: int = 0

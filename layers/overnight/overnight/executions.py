@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from overnight.words import Instant, Word
+from overnight.words import EVENT_NAME, Instant, Word
 
 __all__ = [
     "Attempt",
@@ -20,6 +20,7 @@ __all__ = [
     "Lease",
     "Message",
     "Output",
+    "Pending",
     "Reason",
     "Status",
     "Usage",
@@ -111,6 +112,8 @@ class Firing(Word):
     depth: int = 0
     replay_of: str | None = None
     test: bool = False
+    accepted: bool = False
+    """Whether what it is made of was let in before, so that it can't be refused any more: a batch of events."""
 
     @property
     def execution_id(self) -> str:
@@ -242,9 +245,10 @@ class Message(Word):
     """What travels on the work queue: a hint to do something; only the store's record decides.
 
     `run`: the execution holds a slot, start that attempt. `retry`: it has a due time of its own, claim a slot first.
+    `close`: the events that its agent has gathered for it are to become this execution.
     """
 
-    kind: Literal["run", "retry"]
+    kind: Literal["run", "retry", "close"]
     execution_id: str
     agent_id: str
     attempt: Annotated[int, Field(ge=1)]
@@ -255,7 +259,7 @@ class Event(Word):
     """Something that happened, which agents may subscribe to."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=256)]
+    name: Annotated[str, Field(pattern=rf"^{EVENT_NAME}$", max_length=256)]
     data: JsonValue = None
     at: Instant
     depth: int = 0
@@ -264,3 +268,14 @@ class Event(Word):
         """The names under which it is subscribed to: its own, and each prefix that ends at a dot, with `*`."""
         parts = self.name.split(".")
         return (self.name, *(".".join(parts[:end]) + ".*" for end in range(len(parts) - 1, 0, -1)))
+
+
+class Pending(Event):
+    """An event that was kept, and how far it has come.
+
+    Its subscribers up to the agent `after` have been reached, but for those in `refused`, whose lines were full.
+    """
+
+    after: str | None = None
+    refused: tuple[str, ...] = ()
+    done: bool = False

@@ -31,6 +31,7 @@ from overnight.executions import (
     Firing,
     FiringKind,
     Message,
+    Pending,
     Reason,
     Status,
     Usage,
@@ -58,7 +59,6 @@ __all__ = [
     "RunRequest",
     "SecretStore",
     "Store",
-    "Subscription",
     "Tick",
     "Transition",
     "WorkQueue",
@@ -161,15 +161,6 @@ class DueExecution:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """An agent's event trigger."""
-
-    agent_id: str
-    trigger: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Hook:
     """A webhook's address: whose trigger it is, and which of the secrets that are made for it are live.
 
@@ -242,7 +233,9 @@ class Store(Protocol):
         """Insert the execution that `decide` makes of the firing, and move the state.
 
         The insert is the dedupe: where the execution is there already, it is returned as a duplicate, and the state is
-        left alone but for a cursor that lags behind. Raises AgentNotFound, and whatever `decide` raises.
+        left alone but for a cursor that lags behind. An execution that the state gathers (its id is new among
+        `gathered[…].ids`, or it counts there) is inserted in the same write as that state, or not at all.
+        Raises AgentNotFound, and whatever `decide` raises.
         """
 
     def transition(
@@ -260,10 +253,11 @@ class Store(Protocol):
     ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
         """Move an execution and its agent's state as one: from a due time of its own to a slot or the line, or back."""
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:
         """Several verbs as one write where the store can do that (SQL), one after another where it can't (DynamoDB).
 
-        The work may be called again, and nothing in it may take long.
+        The work may be called again, and nothing in it may take long. `agents` are the ids of those whose states it may
+        move: a store that locks them locks them first, in one order.
         """
 
     # Executions
@@ -299,14 +293,23 @@ class Store(Protocol):
     def put_event(self, event: Event) -> bool:
         """Keep an event until it is fanned out; False if one of that id was kept before. It is kept 7 days for that."""
 
-    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
-        """Events that are not fanned out yet, the oldest first."""
+    def event(self, event_id: str) -> Pending | None:
+        """The event of that id, as far as it has come; None if none was kept, or longer ago than that."""
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Pending]:
+        """Events that are not fanned out yet and not put off, the longest due first."""
+
+    def put_off_event(self, pending: Pending, until: datetime) -> None:
+        """Keep how far an event has come, and that it is due again then; nothing happens to one that is done."""
 
     def event_done(self, event_id: str) -> None:
         """The event has reached every subscriber."""
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names (exact, or prefixes such as `dataset.*`), by agent and trigger order."""
+    def subscribers(self, names: Iterable[str], *, after: str | None = None, limit: int = 100) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names (exact, or prefixes such as `dataset.*`), by id.
+
+        At most `limit` of them, each once; those whose ids come after `after`.
+        """
 
     # Webhooks
 

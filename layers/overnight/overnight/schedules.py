@@ -173,6 +173,16 @@ class Words(BaseModel):
     )
 
 
+class TriggerWords(Words):
+    """What all triggers have in common."""
+
+    name: Name
+    share_session: bool | None = Field(
+        default=None,
+        description="Whether its runs share one session; as the agent's `input` says, if not given.",
+    )
+
+
 # Schedules: cron, interval, date.
 
 
@@ -215,8 +225,7 @@ class Exclude(Words):
         )
 
 
-class _Schedule(Words):
-    name: Name
+class _Schedule(TriggerWords):
     timezone: TimeZone = "UTC"
     start_at: Instant | None = Field(default=None, description="No tick before it; a tick at it counts.")
     end_at: Instant | None = Field(default=None, description="No tick after it; a tick at it counts.")

@@ -4,19 +4,23 @@ Which kind a trigger is, is told by the one key among `cron`, `interval`, `date`
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Kind, Name, Words
+from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Kind, Name, TriggerWords, Words
 from overnight.webhooks import Webhook, WebhookTrigger
+from overnight.words import EVENT_NAME
 
 __all__ = [
     "KINDS",
+    "MOST_GATHERED",
+    "Batch",
     "CronTrigger",
     "DateTrigger",
+    "Debounce",
     "Event",
     "EventTrigger",
     "IntervalTrigger",
@@ -34,6 +38,10 @@ KINDS: tuple[Kind, ...] = ("cron", "interval", "date", "webhook", "event")
 
 # Events.
 
+DAY_SECONDS = 86_400.0
+MOST_GATHERED = 100
+"""The most events that one execution is told of; their ids are part of the agent's state, which stays small."""
+
 
 def _jmespath(expression: str) -> str:
     try:
@@ -47,12 +55,47 @@ EventName = Annotated[
     str,
     Field(
         max_length=256,
-        pattern=r"^[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*(\.\*)?$",
+        pattern=rf"^{EVENT_NAME}(\.\*)?$",
         description="The event's name, or all names that begin alike up to a dot: `dataset.*`.",
         examples=["dataset.created", "dataset.*"],
     ),
 ]
 JMESPath = Annotated[str, Field(max_length=2_000), AfterValidator(_jmespath)]
+
+
+class Batch(Words):
+    """Many events, one execution: it starts when so many have come, or so long after the first of them."""
+
+    size: int = Field(ge=1, le=MOST_GATHERED, description="How many events make an execution.")
+    window_seconds: float = Field(
+        gt=0, le=DAY_SECONDS, description="How long after the first event it starts with those that have come."
+    )
+
+
+class Debounce(Words):
+    """A burst of events, one execution: at its end (trailing), or at its beginning (leading)."""
+
+    delay_seconds: float = Field(gt=0, le=DAY_SECONDS, description="How long no event must come for the burst to end.")
+    max_delay_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=7 * DAY_SECONDS,
+        description="How long after its first event a burst ends at the latest; ten times the delay if not given.",
+    )
+    edge: Literal["trailing", "leading"] = Field(
+        default="trailing", description="Whether the execution starts when the burst ends, or with its first event."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_delay_seconds is not None and self.max_delay_seconds < self.delay_seconds:
+            raise ValueError("max_delay_seconds: must not be less than delay_seconds")
+        return self
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long a burst may last."""
+        return self.max_delay_seconds or 10 * self.delay_seconds
 
 
 class Event(Words):
@@ -64,9 +107,20 @@ class Event(Words):
     )
     input: JMESPath | None = Field(
         default=None,
-        description="JMESPath over the event's data; what it yields is laid over the agent's input.",
+        description=(
+            "JMESPath over the event's data, or, of gathered events, over `{events: [{id, name, data}, …]}`; "
+            "what it yields is laid over the agent's input."
+        ),
         examples=["{input_value: summary}"],
     )
+    batch: Batch | None = Field(default=None, description="Gather events, and run once for so many.")
+    debounce: Debounce | None = Field(default=None, description="Gather events, and run once for each burst.")
+
+    @model_validator(mode="after")
+    def _gathers_in_one_way(self) -> Self:
+        if self.batch and self.debounce:
+            raise ValueError("debounce: give either this or batch")
+        return self
 
     def matches(self, name: str) -> bool:
         """Whether an event of that name is meant, the filter aside."""
@@ -75,12 +129,11 @@ class Event(Words):
         return name == self.name
 
 
-class EventTrigger(Words):
+class EventTrigger(TriggerWords):
     """Whenever an event of that name comes."""
 
     kind: ClassVar[Kind] = "event"
 
-    name: Name
     event: Event
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, JsonValue, StringConstraints, model_validator
 
-from overnight.schedules import Kind, Name, Words
+from overnight.schedules import Kind, TriggerWords, Words
 from overnight.words import Reference
 
 __all__ = ["HeaderName", "PayloadSchema", "Signature", "Webhook", "WebhookTrigger", "hook_id"]
@@ -166,10 +166,9 @@ class Webhook(Words):
             raise ValueError("timestamp_header: must be given where the template contains {timestamp}, and only there")
 
 
-class WebhookTrigger(Words):
+class WebhookTrigger(TriggerWords):
     """Whenever somebody posts to the trigger's address, with a valid signature."""
 
     kind: ClassVar[Kind] = "webhook"
 
-    name: Name
     webhook: Webhook

@@ -5,13 +5,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, StringConstraints
 
-__all__ = ["Instant", "JsonValue", "Name", "Reference", "Word"]
+__all__ = ["EVENT_NAME", "Instant", "JsonValue", "Name", "Reference", "Word"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """What agents, triggers and secrets may be called: 1 to 64 letters, digits, `_` and `-`."""
 
 Reference = Annotated[str, StringConstraints(pattern=r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$")]
 """Where a value is kept: `secret:name`, `env:NAME` (embedded), `ssm:/path`, `secretsmanager:id` (AWS)."""
+
+EVENT_NAME = r"[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*"
+"""What events may be called: parts of letters, digits, `_`, `-`, `:` and `/`, joined by dots."""
 
 
 def _utc(instant: datetime) -> datetime:

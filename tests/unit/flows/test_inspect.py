@@ -40,11 +40,15 @@ def test_triggers_become_trigger_documents():
         "cron": "0 8 * * 1-5",
         "timezone": "Europe/Lisbon",
         "catch_up": "skip",
+        "share_session": True,
     }
     assert schedule.share_session
-    assert inbound.document == {"name": "InboundWebhookTrigger-b2", "webhook": {"signature": "langflow"}}
+    assert inbound.document == {
+        "name": "InboundWebhookTrigger-b2",
+        "webhook": {"signature": "langflow", "schema": {"type": "object"}},
+    }
     assert inbound.payload_schema == {"type": "object"}
-    assert classic.document == {"name": "Webhook-c3", "webhook": {}}
+    assert classic.document == {"name": "Webhook-c3", "webhook": {"signature": "token", "header": "x-api-key"}}
 
 
 @pytest.mark.parametrize("schema", ["{", "[]"])
@@ -118,6 +122,25 @@ def test_inputs_outputs_approvals_and_what_nothing_fires_are_named():
     assert [n.id for n in report.outputs] == ["O"]
     assert [n.id for n in report.approvals] == ["H", "Agent"]
     assert [n.id for n in report.unsupported] == ["S"]
+    assert len(report.advice) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "instead"),
+    [
+        ("SlackTrigger", "signature: slack"),
+        ("ext:slack:SlackTriggerComponent@official", "signature: slack"),
+        ("MicrosoftTeamsTrigger", "Power Automate"),
+        ("OutlookTrigger", "Power Automate"),
+        ("GmailTrigger", "Pub/Sub"),
+        ("GoogleDriveTrigger", "Pub/Sub"),
+        ("MastodonTrigger", "a schedule, webhook or event trigger of its own"),
+    ],
+)
+def test_for_what_nothing_fires_there_is_advice(kind, instead):
+    (advice,) = inspect(flow(node("N", kind, {"event_payload": ""}, display_name="Someone"))).advice
+    assert advice.startswith("Someone (N) is fired by nothing here; ")
+    assert instead in advice
 
 
 @pytest.mark.parametrize(

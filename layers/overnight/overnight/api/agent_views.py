@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
+from overnight.triggers import Trigger
 from overnight.words import Instant
 
 __all__ = [
@@ -127,3 +128,7 @@ class Plan(_View):
 
     action: Literal["create", "update", "unchanged"]
     changed: list[str] = Field(description="The fields of the document that differ.")
+    of_flow: list[Trigger] = Field(
+        default=[], description="The triggers that the flow's own nodes declare, where the document names none."
+    )
+    warnings: list[str] = Field(default=[], description="What of the flow won't work here, and what to use instead.")

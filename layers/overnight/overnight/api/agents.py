@@ -8,7 +8,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.agent_views import AgentList, AgentView, Plan
 from overnight.api.answers import agent_answer, documented, empty, json_answer
-from overnight.api.documents import accept, merge
+from overnight.api.documents import accept, names_triggers, patched
+from overnight.api.flow_triggers import warnings
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of
 from overnight.api.routing import new_router
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
@@ -109,7 +110,7 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
     wanted = version_of(if_match)
     for last in (False,) * (EDITS - 1) + (True,):
         stored = ports.store.agent(agent)
-        document = accept(ports, merge(stored.document, patch))
+        document = patched(ports, stored.document, patch)
         try:
             return agent_answer(lifecycle.edit(ports, stored.id, document, if_match=wanted or stored.version))
         except EditConflict:
@@ -141,11 +142,11 @@ def put_agent(
     wanted = version_of(if_match)
     stored = _stored(ports, agent)
     accepted = accept(ports, {"name": stored.name if stored else agent} | document)
-    if stored is None:
-        return _put_new(ports, agent, accepted, dry_run=dry_run, if_match=if_match)
     if dry_run:
-        changed = _changed(stored.document, accepted)
-        return json_answer(Plan(action="update" if changed else "unchanged", changed=changed))
+        return json_answer(_plan(ports, agent, stored, accepted, document, if_match=if_match))
+    if stored is None:
+        _check_new(agent, accepted, if_match)
+        return _created(lifecycle.create(ports, accepted))
     return agent_answer(lifecycle.edit(ports, stored.id, accepted, if_match=wanted))
 
 
@@ -163,14 +164,37 @@ def delete_agent(ports: Needs, agent: AgentRef, if_match: IfMatch = None) -> Res
     return empty()
 
 
-def _put_new(ports: Ports, ref: str, document: AgentDocument, *, dry_run: bool, if_match: str | None) -> Response[str]:
+def _check_new(ref: str, document: AgentDocument, if_match: str | None) -> None:
     if if_match is not None:
         raise EditConflict(ref, 0)
     if document.name != ref:
         raise Invalid.field("name", f"must be {ref!r}, as in the path: there is no such agent yet to be renamed")
-    if dry_run:
-        return json_answer(Plan(action="create", changed=sorted(document.model_fields_set)))
-    return _created(lifecycle.create(ports, document))
+
+
+def _plan(
+    ports: Ports,
+    ref: str,
+    stored: Agent | None,
+    accepted: AgentDocument,
+    raw: dict[str, Any],
+    *,
+    if_match: str | None,
+) -> Plan:
+    """What putting a document would do."""
+    if stored is None:
+        _check_new(ref, accepted, if_match)
+        changed, action = sorted(accepted.model_fields_set), "create"
+    else:
+        changed = _changed(stored.document, accepted)
+        action = "update" if changed else "unchanged"
+    return Plan.model_validate(
+        {
+            "action": action,
+            "changed": changed,
+            "of_flow": () if names_triggers(raw) else accepted.triggers,
+            "warnings": warnings(ports, raw.get("flow")),
+        }
+    )
 
 
 def _stored(ports: Ports, ref: str) -> Agent | None:

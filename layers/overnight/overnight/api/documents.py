@@ -1,20 +1,24 @@
-"""Agent documents as they come in: put into today's words, checked as a whole, their flow's JSON kept as a blob."""
+"""Agent documents as they come in: put into today's words, checked as a whole, their flow's JSON kept as a blob.
+
+An agent that names no triggers has those of its flow's own nodes, where that is an export of Langflow.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from overnight.agents import AgentDocument, LangflowApiFlow, LangflowFlow, PythonFlow
+from overnight.api.flow_triggers import are_of_nodes, on_a_node, triggers_of_nodes
 from overnight.api.problems import describe
 from overnight.errors import Invalid, NotFound, Problem
-from overnight.flows.inspect import validate
+from overnight.flows.inspect import TriggerReport, validate
 from overnight.ports import Ports
 from overnight.words import Word
 
-__all__ = ["accept", "merge"]
+__all__ = ["accept", "merge", "names_triggers", "patched"]
 
 FLOWS: Mapping[str, type[Word]] = {"python": PythonFlow, "langflow": LangflowFlow, "langflow_api": LangflowApiFlow}
 SHORT = "schedule"
@@ -30,17 +34,38 @@ def accept(ports: Ports, raw: Mapping[str, Any]) -> AgentDocument:
     """
     spelled, labels = _spell(raw)
     flow, content, problems = _flow(ports, raw.get("flow"))
+    nodes: Sequence[TriggerReport] = ()
+    if not problems and not names_triggers(raw):
+        nodes = triggers_of_nodes(ports, raw["flow"])
+        spelled["triggers"] = [dict(node.document) for node in nodes]
     try:
         document = AgentDocument.model_validate(spelled | {"flow": flow})
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        # What is wrong with the flow was found by its kind; the union would complain of every kind.
-        problems += [describe(_path(each["loc"], labels), each) for each in found if each["loc"][:1] != ("flow",)]
+        for each in error.errors(include_url=False, include_input=False):
+            # What is wrong with the flow was found by its kind; the union would complain of every kind.
+            if each["loc"][:1] != ("flow",):
+                problems.append(on_a_node(each, nodes) or describe(_path(each["loc"], labels), each))
     if problems:
         raise Invalid(problems)
     if content is not None:
         ports.blobs.put(content)
     return document
+
+
+def names_triggers(raw: Mapping[str, Any]) -> bool:
+    """Whether a document, or a patch of one, says itself what its triggers are."""
+    return "triggers" in raw or any(raw.get(key) is not None for key in (SHORT, *OLDER))
+
+
+def patched(ports: Ports, document: AgentDocument, patch: Mapping[str, Any]) -> AgentDocument:
+    """The document after a JSON merge patch; with another flow come its triggers, if those there are were the flow's.
+
+    Raises Invalid.
+    """
+    merged = merge(document, patch)
+    if "flow" in patch and not names_triggers(patch) and are_of_nodes(ports, document):
+        del merged["triggers"]
+    return accept(ports, merged)
 
 
 def merge(document: AgentDocument, patch: Mapping[str, Any]) -> dict[str, Any]:

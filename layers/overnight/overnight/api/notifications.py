@@ -10,7 +10,7 @@ from overnight.api.agents import AGENTS
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
 from overnight.api.routing import new_router
-from overnight.core.notify import secret
+from overnight.core.notify import muted, secret
 from overnight.ports import Delivery
 from overnight.words import Instant
 
@@ -46,6 +46,7 @@ class NotificationsView(BaseModel):
 
     url: str | None = Field(description="Null when it tells nobody.")
     on: list[Literal["succeeded", "failed", "recovered"]]
+    gone: bool = Field(description="The receiver answered 410; it is not notified any more until the agent is edited.")
     secret: str = Field(description="Verifies its notifications, by Standard Webhooks.")
     deliveries: list[DeliveryView] = Field(description="Newest first.")
 
@@ -63,12 +64,13 @@ def get_notifications(
     limit: Annotated[int, Query(ge=1, le=200, description="How many deliveries to list at most.")] = 50,
 ) -> Response[str]:
     """Whom an agent tells, the secret that its receiver needs, and the deliveries."""
-    stored = ports.store.agent(agent)
+    stored, state = ports.store.read(agent)
     notify = stored.document.notify
     return json_answer(
         NotificationsView(
             url=notify.url if notify else None,
             on=list(notify.on) if notify else [],
+            gone=notify is not None and muted(stored, state, notify.url),
             secret=secret(ports, stored.id),
             deliveries=[DeliveryView.of(delivery) for delivery in ports.store.deliveries(stored.id, limit)],
         )

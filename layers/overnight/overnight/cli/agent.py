@@ -9,7 +9,7 @@ from overnight.cli.times import moment
 if TYPE_CHECKING:
     from overnight.client import View
 
-__all__ = ["busy", "print_agent", "print_plan", "print_stand"]
+__all__ = ["busy", "print_agent", "print_plan", "print_stand", "said"]
 
 
 def print_stand(view: "View", *, json: bool) -> None:
@@ -46,11 +46,11 @@ def print_agent(view: "View") -> None:
             ("next run", moment(view.get("next_run_at"), at)),
             ("last run", moment(view.get("last_run_at"), at)),
             ("now", busy(view)),
-            *((f"trigger {trigger['name']}", _said(trigger, but="name")) for trigger in view.get("triggers") or []),
-            *((name, _said(view.get(name) or {})) for name in ("input", "variables", "retries", "concurrency")),
+            *((f"trigger {trigger['name']}", said(trigger, but="name")) for trigger in view.get("triggers") or []),
+            *((name, said(view.get(name) or {})) for name in ("input", "variables", "retries", "concurrency")),
             ("timeout", view.get("timeout_seconds") and f"{view['timeout_seconds']:g} s"),
             ("start deadline", view.get("start_deadline_seconds") and f"{view['start_deadline_seconds']:g} s"),
-            ("notify", _said(view.get("notify") or {})),
+            ("notify", said(view.get("notify") or {})),
             ("retention", view.get("retention_days") and f"{view['retention_days']} days"),
             ("created", moment(view.get("created_at"), at)),
             ("updated", moment(view.get("updated_at"), at)),
@@ -66,14 +66,14 @@ def _flow_text(flow: "View") -> str:
     return f"{flow.get('name') or 'Langflow'} ({str(flow.get('langflow'))[:12]})"
 
 
-def _said(view: "View", *, but: str = "") -> str:
+def said(view: "View", *, but: str = "") -> str:
     """`cron 0 8 * * *, timezone UTC`: what is said, without what is empty, zero or false."""
     return ", ".join(f"{name} {_plain(value)}" for name, value in view.items() if name != but and value)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return _said(value)
+        return said(value)
     if isinstance(value, list):
         return " ".join(map(_plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -310,6 +310,7 @@ def notifications(
     print_sheet(
         [
             ("url", view["url"] or "none; name one in its `notify`"),
+            ("gone", "it answered 410: edit the agent to notify it again" if view["gone"] else None),
             ("on", ", ".join(view["on"])),
             ("secret", view["secret"] if secret else "shown by --secret"),
         ]

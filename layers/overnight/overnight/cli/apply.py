@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from overnight.cli.agent import said
 from overnight.cli.connection import connect
 from overnight.cli.failure import Failure, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Json, Url, Yes
-from overnight.cli.terminal import may_ask, print_json, say
+from overnight.cli.terminal import may_ask, print_json, say, warn
 
 if TYPE_CHECKING:
     from overnight.cli.declarations import Declaration, Declarations
@@ -52,6 +53,7 @@ def apply(
         raise Failure(f"{file} declares no agents, and --prune would delete all; delete them by name")
     with connect(url) as client:
         plan = _plan(client, declarations)
+        _warn(plan)
         leaving = _left_out(client, declarations) if prune else []
         if dry_run:
             _report(plan, leaving, json=json)
@@ -92,6 +94,13 @@ def _plan(client: "Client", declarations: "Declarations") -> Plan:
     if problems:
         raise Failure(problems)
     return plan
+
+
+def _warn(plan: Plan) -> None:
+    """What of the flows won't work, which keeps nobody from applying them."""
+    for declared, view in plan:
+        for warning in view.get("warnings", ()):
+            warn(f"warning: {declared.name}: {warning}")
 
 
 _ABOUT_THE_ENGINE = frozenset({401, 403, 404, 405, 429, 500, 502, 503})
@@ -138,6 +147,8 @@ def _report(plan: Plan, leaving: Sequence[str], *, json: bool) -> None:
         return
     for declared, view in plan:
         say(_line(view["action"], declared, view))
+        for trigger in view.get("of_flow", ()):
+            say(f"{'':<10}   trigger {trigger['name']}, of the flow: {said(trigger, but='name')}")
     for name in leaving:
         say(f"{'delete':<10} {name}")
 

@@ -63,6 +63,7 @@ def _print(report: "FlowReport") -> None:
             ("empty secrets", "\n".join(map(_variable, report.secrets))),
             ("waits for a person", _nodes(report.approvals)),
             ("not supported", _nodes(report.unsupported)),
+            ("advice", "\n".join(report.advice)),
         ]
     )
 

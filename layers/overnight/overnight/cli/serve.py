@@ -41,6 +41,10 @@ def serve(
         list[str] | None,
         typer.Option("--package", metavar="NAME", help="Installed package that agents may run; may be given again."),
     ] = None,
+    inbox: Annotated[
+        Path | None,
+        typer.Option("--inbox", metavar="DIR", help="A folder of JSON files, each an event or a list of events."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -52,7 +56,13 @@ def serve(
         typer.Option("--drain-seconds", metavar="SECONDS", min=0, help="What running attempts get when it is stopped."),
     ] = 30.0,
     database: Annotated[
-        str | None, typer.Option("--database", metavar="URL", help="An SQLAlchemy URL. [default: SQLite in DIR]")
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="OVERNIGHT_DATABASE",
+            help="PostgreSQL, which several engines may share: postgresql+psycopg://… [default: SQLite in DIR]",
+        ),
     ] = None,
     no_private: Annotated[
         bool, typer.Option("--no-private", help="Refuse Langflow servers and receivers with private addresses.")
@@ -78,6 +88,7 @@ def serve(
         packages=tuple(package or ()),
         workers=workers or max(4, 2 * (os.cpu_count() or 1)),
         allow_private=not no_private,
+        inbox=inbox,
     )
     serve_engine(
         open_engine(settings),

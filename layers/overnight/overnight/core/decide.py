@@ -19,7 +19,19 @@ from overnight.executions import Execution, Firing, FiringKind, Message, Reason,
 from overnight.policies import MAX_RUNNING, OnOverlap
 from overnight.ports import Admission, Transition
 
-__all__ = ["MAX_DEPTH", "claim", "decide", "promote", "rejoin", "sweep", "vacate"]
+__all__ = [
+    "MAX_DEPTH",
+    "cancel_all_running",
+    "claim",
+    "concluded",
+    "decide",
+    "empty_line",
+    "gate",
+    "promote",
+    "rejoin",
+    "sweep",
+    "vacate",
+]
 
 MAX_DEPTH = 8
 """How long a chain of agents that follow agents may become."""
@@ -35,20 +47,22 @@ def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Ad
     if agent.deleted_at:
         raise AgentNotFound(agent.name)
     if firing.disposition:
-        return _skipped(agent, state, firing, firing.disposition, now, into=firing.into)
-    match _gate(agent, state, firing):
+        return concluded(agent, state, firing, firing.disposition, now, into=firing.into)
+    match gate(agent, state, firing):
         case None:
             return None
         case Reason() as reason:
-            return _skipped(agent, state, firing, reason, now)
+            return concluded(agent, state, firing, reason, now)
     return _admitted(agent, sweep(state, now), firing, now)
 
 
-def _gate(agent: Agent, state: AgentState, firing: Firing) -> Reason | bool | None:
+def gate(agent: Agent, state: AgentState, firing: Firing) -> Reason | bool | None:
     """True lets the firing in, a reason skips it, None drops it; raises to refuse."""
     if firing.depth > MAX_DEPTH:
         return Reason.DEPTH
     if state.status is AgentStatus.ACTIVE or firing.kind is FiringKind.MANUAL:
+        return True
+    if firing.accepted and state.status is not AgentStatus.STOPPED:
         return True
     match firing.kind:
         case FiringKind.WEBHOOK if state.status is AgentStatus.STOPPED:
@@ -70,6 +84,9 @@ def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) ->
     # Nobody overtakes a line that moves; the line of an agent that isn't active stands still, and holds no one up.
     free = len(state.running) < policy.slots and not (active and state.line)
     execution = _execution(agent, firing, Status.PENDING, now)
+    waiting = Waiting(id=firing.execution_id, expires_at=execution.expires_at)
+    if firing.accepted and not active:
+        return Admission(execution, Transition(state.model_copy(update={"line": (*state.line, waiting)})))
     if free:
         return Admission(execution, claim(state, firing.execution_id, firing.agent_id, 1, now))
     if not active:
@@ -78,16 +95,15 @@ def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) ->
     limit = MAX_RUNNING if firing.kind is FiringKind.BACKFILL else policy.queue_limit
     match overlap:
         case OnOverlap.SKIP:
-            return _skipped(agent, state, firing, Reason.OVERLAP, now)
+            return concluded(agent, state, firing, Reason.OVERLAP, now)
         case OnOverlap.QUEUE_ONE:
             state = _displace(state, firing.execution_id, now)
         case OnOverlap.CANCEL_RUNNING:
             state = _cancel_oldest(_displace(state, firing.execution_id, now), now)
-    if sum(not waiting.again for waiting in state.line) >= limit:
+    if sum(not other.again for other in state.line) >= limit and not firing.accepted:
         if firing.kind is FiringKind.SCHEDULE:
-            return _skipped(agent, state, firing, Reason.QUEUE_FULL, now)
+            return concluded(agent, state, firing, Reason.QUEUE_FULL, now)
         raise LineFull(agent.name, limit, RETRY_AFTER_SECONDS)
-    waiting = Waiting(id=firing.execution_id, expires_at=execution.expires_at)
     return Admission(execution, Transition(state.model_copy(update={"line": (*state.line, waiting)})))
 
 
@@ -128,7 +144,14 @@ def _leave_line(state: AgentState, settle: dict[str, Settlement]) -> AgentState:
 
 
 def empty_line(state: AgentState, reason: Reason, now: datetime) -> AgentState:
-    """Cancel everything that waits."""
+    """Cancel everything that waits, what was gathered included."""
+    gathered = {
+        name: kept.model_copy(update={"frozen_at": kept.frozen_at or now, "ending": reason})
+        for name, kept in state.gathered.items()
+        if not kept.fired
+    }
+    if state.gathered:
+        state = state.model_copy(update={"gathered": gathered})
     return _leave_line(
         state, {waiting.id: Settlement(status="cancelled", reason=reason, since=now) for waiting in state.line}
     )
@@ -193,16 +216,24 @@ def _behind_the_others(line: tuple[Waiting, ...], waiting: Waiting) -> tuple[Wai
     return (*line[:again], waiting, *line[again:])
 
 
-def _skipped(
-    agent: Agent, state: AgentState, firing: Firing, reason: Reason, now: datetime, *, into: str | None = None
+def concluded(
+    agent: Agent,
+    state: AgentState,
+    firing: Firing,
+    reason: Reason,
+    now: datetime,
+    *,
+    status: Status = Status.SKIPPED,
+    into: str | None = None,
 ) -> Admission:
-    return Admission(_execution(agent, firing, Status.SKIPPED, now, reason, into), Transition(state))
+    """A record that says at once how it ended."""
+    return Admission(_execution(agent, firing, status, now, reason, into), Transition(state))
 
 
 def _execution(
     agent: Agent, firing: Firing, status: Status, now: datetime, reason: Reason | None = None, into: str | None = None
 ) -> Execution:
-    skipped = status is Status.SKIPPED
+    ended = status.terminal
     deadline = agent.document.start_deadline_seconds
     return Execution(
         id=firing.execution_id,
@@ -227,7 +258,7 @@ def _execution(
         replay_of=firing.replay_of,
         test=firing.test,
         created_at=now,
-        finished_at=now if skipped else None,
-        retain_until=now + timedelta(days=agent.document.retention_days) if skipped else None,
-        expires_at=now + timedelta(seconds=deadline) if deadline and not skipped else None,
+        finished_at=now if ended else None,
+        retain_until=now + timedelta(days=agent.document.retention_days) if ended else None,
+        expires_at=now + timedelta(seconds=deadline) if deadline and not ended else None,
     )

@@ -30,15 +30,24 @@ def _moments(agent: Agent, state: AgentState) -> Iterator[datetime]:
     for waiting in state.line:
         if waiting.expires_at:
             yield waiting.expires_at
-    for settlement in state.settle.values():
-        yield settlement.since + GRACE
-    for plan in state.catch_up.values():
-        yield plan.fixed_at + GRACE
+    for since in _under_way(state):
+        yield since + GRACE
     for trigger, armed in state.schedules.items():
         if armed.next:
             yield armed.next + _jitter(agent, trigger) + TICK_GRACE
     if state.changed_at and (state.want_version != state.armed_version or state.trip):
         yield state.changed_at + GRACE
+
+
+def _under_way(state: AgentState) -> Iterator[datetime]:
+    """Since when things are that somebody is carrying out."""
+    for settlement in state.settle.values():
+        yield settlement.since
+    for plan in state.catch_up.values():
+        yield plan.fixed_at
+    for gathering in state.gathered.values():
+        if not gathering.fired:
+            yield gathering.frozen_at or gathering.due
 
 
 def _jitter(agent: Agent, trigger: str) -> timedelta:

@@ -1,24 +1,38 @@
-"""Events: made durable first, then fanned out to every agent that subscribes, one execution each.
+"""Events: made durable first, then brought to every agent that subscribes, one execution each.
 
-An event's fan-out can be repeated from the start: the executions' ids follow from its id. So it is done when the last
-subscriber has been reached, and until then the watchdog goes on with it.
+A fan-out goes through the subscribers page by page, and can be repeated from any point, because the executions' ids
+follow from the event's. An agent whose line is full holds up nobody: the event stays pending for that agent alone, and
+the watchdog goes on with it.
+
+    send ──> is a line full? ──> kept ──> fanned out ──> done
+               │ 429, nothing kept           └ a line filled up meanwhile: pending, until there is room
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import JsonValue, ValidationError
 
 from overnight.agents import Agent
+from overnight.core import batches
+from overnight.core.decide import decide
 from overnight.core.fire import admit
+from overnight.core.matching import given, matching
 from overnight.core.payloads import hold
-from overnight.errors import AgentNotFound, Invalid, LineFull
-from overnight.executions import Event, Firing, FiringKind, Held
+from overnight.errors import AgentNotFound, ExecutionNotFound, Invalid, LineFull, OvernightError
+from overnight.executions import Event, Firing, FiringKind, Held, Pending, execution_id
 from overnight.ports import Ports
 from overnight.triggers import EventTrigger
 
-__all__ = ["Sent", "fan_out", "send"]
+__all__ = ["Sent", "accept", "fan_out", "named", "put_off", "send"]
+
+PAGE = 100
+"""How many subscribers are reached between two notes of how far an event has come."""
+
+PUT_OFF = (timedelta(seconds=30), timedelta(minutes=10))
+"""How soon, and how late, an event is tried again for an agent whose line is full: after its own age in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +47,123 @@ class Sent:
 def send(ports: Ports, name: str, data: JsonValue = None, *, event_id: str | None = None) -> Sent:
     """Send an event to whoever subscribes to it.
 
-    The same id is the same event: it reaches every agent once. Raises Invalid (name, id); and LineFull when an agent's
-    line is full, after the others were reached: sent again under the same id, it reaches the rest.
+    The same id is the same event: it reaches every agent once, and one that was accepted is never refused afterwards.
+    Raises Invalid (name, id); LineFull when an agent's line is full, and then nothing is kept.
     """
+    return accept(ports, named(name, data, event_id=event_id or ports.new_id(), ports=ports))
+
+
+def named(name: str, data: JsonValue, *, event_id: str, ports: Ports) -> Event:
+    """An event of that name. Raises Invalid (name, id)."""
     try:
-        event = Event(id=event_id or ports.new_id(), name=name, data=data, at=ports.now())
+        return Event(id=event_id, name=name, data=data, at=ports.now())
     except ValidationError as error:
         first = error.errors()[0]
         raise Invalid.field(str(first["loc"][0]), first["msg"]) from error
-    duplicate = not ports.store.put_event(event)
-    ids, refusals = _fan_out(ports, event)
-    if refusals:
-        raise refusals[0]
-    return Sent(event, ids, duplicate)
+
+
+def accept(ports: Ports, event: Event) -> Sent:
+    """Keep an event and bring it to its subscribers. Raises LineFull, and then nothing is kept."""
+    kept = ports.store.event(event.id)
+    if kept is None:
+        _refuse_if_full(ports, event)
+        if ports.store.put_event(event):
+            return Sent(event, fan_out(ports, event))
+        kept = ports.store.event(event.id)
+    if kept is None:  # it was kept for as long as its id is known, until just now
+        return Sent(event, (), duplicate=True)
+    ids = _reached(ports, kept) if kept.done else fan_out(ports, kept)
+    return Sent(kept, ids, duplicate=True)
 
 
 def fan_out(ports: Ports, event: Event) -> tuple[str, ...]:
-    """Bring an event to every subscriber, and say that it is done; the ids of their executions."""
-    return _fan_out(ports, event)[0]
+    """Bring an event, from where it has come to, to every subscriber; the ids of their executions.
+
+    It is done with afterwards, or stays pending for agents that it could not be brought to.
+    """
+    pending = event if isinstance(event, Pending) else Pending(**dict(event))
+    ids: list[str] = []
+    left = _bring(ports, pending, pending.refused, ids)
+    while True:
+        page = ports.store.subscribers(event.prefixes(), after=pending.after, limit=PAGE)
+        left += _bring(ports, pending, page, ids)
+        if page:
+            pending = pending.model_copy(update={"after": page[-1]})
+        pending = pending.model_copy(update={"refused": tuple(left)})
+        if len(page) < PAGE or len(left) >= PAGE:
+            break
+        ports.store.put_off_event(pending, ports.now())
+    if left or len(page) == PAGE:
+        put_off(ports, pending)
+    else:
+        ports.store.event_done(event.id)
+    return tuple(ids)
 
 
-def _fan_out(ports: Ports, event: Event) -> tuple[tuple[str, ...], list[LineFull]]:
-    ids, refusals = [], []
-    for agent_id in _subscribers(ports, event):
+def put_off(ports: Ports, pending: Pending) -> None:
+    """Leave an event to the watchdog, for as long again as it has waited."""
+    now = ports.now()
+    shortest, longest = PUT_OFF
+    ports.store.put_off_event(pending, now + min(max(now - pending.at, shortest), longest))
+
+
+def _bring(ports: Ports, event: Event, agent_ids: tuple[str, ...], ids: list[str]) -> list[str]:
+    """Bring an event to these agents; those that it could not be brought to. The executions' ids are added to `ids`."""
+    left = []
+    for agent_id in agent_ids:
         try:
             id_ = _reach(ports, agent_id, event)
-        except LineFull as refusal:  # logged and counted; the others don't wait for it
-            refusals.append(refusal)
+        except LineFull:  # counted and logged; the others don't wait for it
+            left.append(agent_id)
+            id_ = execution_id(agent_id, _key(event))
+        except (OvernightError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            ports.observe("event.failed", event_id=event.id, agent_id=agent_id, error=why)
+            left.append(agent_id)
             continue
         if id_ is not None:
             ids.append(id_)
-    ports.store.event_done(event.id)
-    return tuple(ids), refusals
+    return left
 
 
-def _subscribers(ports: Ports, event: Event) -> list[str]:
-    """The agents that subscribe to the name, each once, in a steady order."""
-    return list(dict.fromkeys(subscription.agent_id for subscription in ports.store.subscriptions(event.prefixes())))
+def _refuse_if_full(ports: Ports, event: Event) -> None:
+    """Raises LineFull when, as it stands now, an agent would refuse the event."""
+    now = ports.now()
+    for agent_id in _subscribers(ports, event):
+        try:
+            agent, state = ports.store.read(agent_id)
+        except AgentNotFound:
+            continue
+        trigger = matching(ports, agent, event)
+        if trigger is None or agent.deleted_at:
+            continue
+        firing = Firing(
+            agent_id=agent_id, kind=FiringKind.EVENT, dedupe_key=_key(event), trigger=trigger.name, depth=event.depth
+        )
+        try:
+            (batches.joined if batches.gathers(trigger) else decide)(agent, state, firing, now)
+        except LineFull as refusal:
+            ports.observe("event.refused", agent=agent.name, trigger=trigger.name, event=event.name, code=refusal.code)
+            raise
+
+
+def _subscribers(ports: Ports, event: Event) -> Iterator[str]:
+    """The agents that subscribe to the name, each once, in order."""
+    after = None
+    while page := ports.store.subscribers(event.prefixes(), after=after, limit=PAGE):
+        yield from page
+        after = page[-1]
+
+
+def _reached(ports: Ports, event: Event) -> tuple[str, ...]:
+    """The executions that an event became, of the agents that subscribe to it now."""
+    ids = []
+    for agent_id in _subscribers(ports, event):
+        try:
+            ids.append(ports.store.execution(execution_id(agent_id, _key(event))).id)
+        except ExecutionNotFound:
+            continue
+    return tuple(ids)
 
 
 def _reach(ports: Ports, agent_id: str, event: Event) -> str | None:
@@ -78,62 +172,36 @@ def _reach(ports: Ports, agent_id: str, event: Event) -> str | None:
         agent = ports.store.agent(agent_id)
     except AgentNotFound:
         return None
-    trigger = _matching(ports, agent, event)
+    trigger = matching(ports, agent, event)
     if trigger is None:
         return None
+    gathers = batches.gathers(trigger)
     firing = Firing(
         agent_id=agent_id,
         kind=FiringKind.EVENT,
-        dedupe_key=f"event:{event.id}",
+        dedupe_key=_key(event),
         trigger=trigger.name,
         payload=hold(ports.blobs, {"id": event.id, "name": event.name, "data": event.data}),
-        input=_input(ports, trigger, event),
+        input=None if gathers else _input(ports, agent, trigger, event),
         depth=event.depth,
     )
     try:
-        admitted = admit(ports, firing)
+        admitted = batches.gather(ports, firing) if gathers else admit(ports, firing)
     except AgentNotFound:  # deleted in between
         return None
     return admitted.execution.id if admitted else None
 
 
-def _matching(ports: Ports, agent: Agent, event: Event) -> EventTrigger | None:
-    """The first trigger of the agent that lets the event through."""
-    names = event.prefixes()
-    for trigger in agent.document.triggers:
-        if not isinstance(trigger, EventTrigger) or trigger.event.name not in names:
-            continue
-        try:
-            if trigger.event.filter is None or _truthy(_search(trigger.event.filter, event.data)):
-                return trigger
-        except JMESPathError as error:
-            ports.observe("event.filter_failed", agent=agent.name, trigger=trigger.name, error=str(error))
-    return None
+def _key(event: Event) -> str:
+    return f"event:{event.id}"
 
 
-def _search(expression: str, data: JsonValue) -> JsonValue:
-    """What the expression finds. Raises JMESPathError, whatever the sender's data do to it."""
-    try:
-        found: JsonValue = jmespath.search(expression, data)
-    except (TypeError, AttributeError, ArithmeticError, RecursionError) as error:  # `size > 1` of text, for example
-        raise JMESPathError(str(error)) from error
-    return found
-
-
-def _truthy(value: JsonValue) -> bool:
-    """What JMESPath holds to be true: all but null, false and what is empty; a number always is."""
-    return value is not None and value is not False and value not in ("", [], {})
-
-
-def _input(ports: Ports, trigger: EventTrigger, event: Event) -> Held | None:
+def _input(ports: Ports, agent: Agent, trigger: EventTrigger, event: Event) -> Held | None:
     """What the run is given, as the trigger's `input` makes it of the event's data."""
     if trigger.event.input is None:
         return None
     try:
-        made = _search(trigger.event.input, event.data)
+        return hold(ports.blobs, given(trigger.event.input, event.data))
     except JMESPathError as error:
-        ports.observe("event.input_failed", trigger=trigger.name, error=str(error))
+        ports.observe("event.input_failed", agent=agent.name, trigger=trigger.name, error=str(error))
         return None
-    if isinstance(made, str):
-        made = {"input_value": made}
-    return hold(ports.blobs, made) if isinstance(made, dict) else None

@@ -16,10 +16,10 @@ from overnight.core.decide import decide
 from overnight.core.payloads import encoded, hold
 from overnight.core.settle import published, settle
 from overnight.errors import AgentNotFound, Conflict, IdempotencyMismatch, LineFull, RateLimited
-from overnight.executions import Execution, Firing, FiringKind, Status
+from overnight.executions import Execution, Firing, FiringKind
 from overnight.ports import Admission, Admitted, Ports, Transition
 
-__all__ = ["admit", "tick", "trigger", "walk"]
+__all__ = ["admit", "carried_out", "tick", "trigger", "walk"]
 
 
 def trigger(
@@ -90,7 +90,7 @@ def admit(
             code=refusal.code,
         )
         raise
-    _carried_out(ports, admitted)
+    carried_out(ports, admitted)
     return admitted
 
 
@@ -135,7 +135,7 @@ def tick(ports: Ports, agent_id: str, name: str, nominal: datetime) -> Upcoming 
         return None
     if admitted is None or admitted.duplicate or admitted.state is None:
         return walk(ports, agent_id, name)
-    _carried_out(ports, admitted)
+    carried_out(ports, admitted)
     return _upcoming(agent, name, admitted.state.schedules[name])
 
 
@@ -170,7 +170,7 @@ def walk(ports: Ports, agent_id: str, name: str, *, closing: bool = False) -> Up
         admitted = ports.store.admit(step.firing, gate)
         if admitted is not None and admitted.duplicate:
             ports.store.transition(agent_id, partial(ledger.passed, made=step))
-        _carried_out(ports, admitted)
+        carried_out(ports, admitted)
 
 
 def _fix(ports: Ports, agent_id: str, name: str, now: datetime) -> None:
@@ -186,21 +186,21 @@ def _fix(ports: Ports, agent_id: str, name: str, now: datetime) -> None:
     ports.store.transition(agent_id, move)
 
 
-def _carried_out(ports: Ports, admitted: Admitted | None) -> None:
+def carried_out(ports: Ports, admitted: Admitted | None) -> None:
     """Send what the store left unsent, tell of it, and settle what the admission displaced."""
     if admitted is None or admitted.duplicate:
         return
     if admitted.unsent:
         ports.queue.send(admitted.unsent)
     _tell(ports, admitted.execution)
-    if admitted.execution.status is Status.SKIPPED:
+    if admitted.execution.status.terminal:
         published(ports, admitted.execution)
     if admitted.state and admitted.state.settle:
         settle(ports, admitted.execution.agent_id)
 
 
 def _tell(ports: Ports, execution: Execution) -> None:
-    happened = "execution.skipped" if execution.status is Status.SKIPPED else "execution.created"
+    happened = f"execution.{execution.status}" if execution.status.terminal else "execution.created"
     ports.observe(
         happened,
         agent=execution.agent,

@@ -12,6 +12,7 @@ from datetime import datetime
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Armed, ArmedPeriod
 from overnight.calendar.errors import CalendarError
 from overnight.calendar.zones import tzdata_version
+from overnight.core import batches
 from overnight.core.decide import cancel_all_running, empty_line, promote
 from overnight.core.fire import walk
 from overnight.core.settle import settle
@@ -103,7 +104,7 @@ def stop(ports: Ports, ref: str, *, cancel_running: bool = False) -> Changed:
     def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
         if cancel_running:
             state = cancel_all_running(state, Reason.STOPPED, now)
-        elif state.status is AgentStatus.STOPPED and not state.line:
+        elif state.status is AgentStatus.STOPPED and not state.line and not state.gathered:
             return None
         state = empty_line(state, Reason.STOPPED, now)
         return _changed(agent, agent, state, AgentStatus.STOPPED, now, "stopped")
@@ -198,6 +199,8 @@ def _followed(ports: Ports, change: Change) -> Changed:
     agent = change.agent
     if change.transition.state.settle:
         settle(ports, agent.id)
+    if change.transition.state.gathered:
+        batches.close_due(ports, agent.id)
     arm(ports, agent.id, also=tuple(period.trigger for period in change.periods))
     return ports.store.read(agent.id)
 
@@ -285,6 +288,7 @@ def _changed(
             "schedules": {**kept, **opened},
             "anchors": anchors,
             "catch_up": {name: plan for name, plan in state.catch_up.items() if name in kept},
+            "gathered": batches.edited(before, after, state.gathered, now),
             "want_version": version if periods else state.want_version,
             "failures": 0 if moved and status is AgentStatus.ACTIVE else state.failures,
             "trip": None if moved else state.trip,

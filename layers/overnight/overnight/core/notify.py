@@ -1,26 +1,31 @@
 """Telling somebody: a signed POST to the agent's URL, by Standard Webhooks (https://www.standardwebhooks.com).
 
 A notification is kept before it is sent, under a deterministic id, and tried by a schedule of its own. A receiver that
-fails never touches the execution.
+fails never touches the execution. One that answers 410 is not notified any more until the agent is edited.
 """
 
 import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from overnight.agents import Agent
-from overnight.errors import Invalid, OvernightError
+from overnight.agents import Agent, AgentState, Mute
+from overnight.errors import AgentNotFound, Invalid, OvernightError
 from overnight.executions import Execution, Status
-from overnight.ports import Delivery, Ports
+from overnight.ports import Delivery, Ports, Transition
 
-__all__ = ["SCHEDULE", "deliver", "deliver_due", "notify", "secret", "signed"]
+__all__ = ["SCHEDULE", "deliver", "deliver_due", "muted", "notify", "secret", "signed"]
 
 SCHEDULE = tuple(timedelta(seconds=s) for s in (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400))
 """When a delivery is tried: the schedule that the Standard Webhooks specification recommends."""
 
 GONE = 410
+GONE_BEFORE = "the receiver had answered 410 (Gone); edit the agent to notify it again"
 
 
 def secret(ports: Ports, agent_id: str) -> str:
@@ -45,8 +50,12 @@ def notify(ports: Ports, execution: Execution, agent: Agent) -> None:
     wish = agent.document.notify
     if wish is None or execution.test:
         return
+    present, state = ports.store.read(execution.agent_id)
+    if muted(present, state, wish.url):
+        ports.observe("notification.muted", agent_id=execution.agent_id, execution_id=execution.id)
+        return
     for kind in wish.on:
-        if not _applies(ports, kind, execution):
+        if not _applies(kind, execution, state):
             continue
         body = {
             "type": f"overnight.execution.{kind}",
@@ -75,22 +84,31 @@ def notify(ports: Ports, execution: Execution, agent: Agent) -> None:
         )
 
 
-def _applies(ports: Ports, kind: str, execution: Execution) -> bool:
+def _applies(kind: str, execution: Execution, state: AgentState) -> bool:
     if kind == "recovered":
-        return execution.status is Status.SUCCEEDED and ports.store.read(execution.agent_id)[1].failures > 0
+        return execution.status is Status.SUCCEEDED and state.failures > 0
     return execution.status == kind
 
 
-def deliver_due(ports: Ports, *, limit: int = 20) -> int:
-    """Try every delivery whose time has come; how many there were."""
+def muted(agent: Agent, state: AgentState, url: str) -> bool:
+    """Whether this receiver of the agent said that it is gone, and the agent was not edited since."""
+    return state.mute == Mute(url=url, version=agent.version)
+
+
+Each = Callable[[Callable[[Delivery], Delivery], Sequence[Delivery]], Iterable[Delivery]]
+"""As `map`; or one that does it to several at once, so that a slow receiver holds up no other."""
+
+
+def deliver_due(ports: Ports, *, limit: int = 20, each: Each = map) -> int:
+    """Try the deliveries whose time has come; how many there were."""
     due = ports.store.due_deliveries(ports.now(), limit)
-    for delivery in due:
-        deliver(ports, delivery)
-    return len(due)
+    return len(list(each(partial(deliver, ports), due)))
 
 
 def deliver(ports: Ports, delivery: Delivery) -> Delivery:
     """Try a delivery once, and keep how it went. Never raises for what the receiver does."""
+    if _is_muted(ports, delivery):
+        return _tried(ports, delivery, "failed", GONE_BEFORE, tries=delivery.tries)
     now = ports.now()
     body = delivery.body.encode()
     headers = {"content-type": "application/json", **signed(secret(ports, delivery.agent_id), delivery.id, now, body)}
@@ -99,27 +117,36 @@ def deliver(ports: Ports, delivery: Delivery) -> Delivery:
         error = None if 200 <= status < 300 else f"the receiver answered {status}"  # noqa: PLR2004
         final = status == GONE
     except OvernightError as refused:
-        error, final = str(refused), isinstance(refused, Invalid)
+        error, final, status = str(refused), isinstance(refused, Invalid), None
     tries = delivery.tries + 1
-    due = None
     if error is None:
-        result = "delivered"
-    elif final or tries >= len(SCHEDULE):
-        result = "failed"
-    else:
-        result, due = "pending", now + SCHEDULE[tries]
-    tried = Delivery(
-        id=delivery.id,
-        agent_id=delivery.agent_id,
-        execution_id=delivery.execution_id,
-        url=delivery.url,
-        body=delivery.body,
-        created_at=delivery.created_at,
-        due=due,
-        tries=tries,
-        status=result,
-        error=error,
-    )
+        return _tried(ports, delivery, "delivered", None, tries=tries)
+    if status == GONE:
+        _mute(ports, delivery)
+    if final or tries >= len(SCHEDULE):
+        return _tried(ports, delivery, "failed", error, tries=tries)
+    return _tried(ports, delivery, "pending", error, tries=tries, due=now + SCHEDULE[tries])
+
+
+def _is_muted(ports: Ports, delivery: Delivery) -> bool:
+    try:
+        return muted(*ports.store.read(delivery.agent_id), delivery.url)
+    except AgentNotFound:
+        return False
+
+
+def _mute(ports: Ports, delivery: Delivery) -> None:
+    def move(agent: Agent, state: AgentState) -> Transition:
+        return Transition(state.model_copy(update={"mute": Mute(url=delivery.url, version=agent.version)}))
+
+    with suppress(AgentNotFound):
+        ports.store.transition(delivery.agent_id, move)
+
+
+def _tried(
+    ports: Ports, delivery: Delivery, status: str, error: str | None, *, tries: int, due: datetime | None = None
+) -> Delivery:
+    tried = replace(delivery, status=status, error=error, tries=max(tries, 1), due=due)
     ports.store.put_delivery(tried)
-    ports.observe(f"notification.{result}", agent_id=delivery.agent_id, execution_id=delivery.execution_id, error=error)
+    ports.observe(f"notification.{status}", agent_id=delivery.agent_id, execution_id=delivery.execution_id, error=error)
     return tried

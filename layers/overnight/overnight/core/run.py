@@ -11,7 +11,7 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 from overnight.agents import Agent, AgentState, LangflowApiFlow, LangflowFlow
-from overnight.core import attempts, lifecycle, retry
+from overnight.core import attempts, batches, lifecycle, retry
 from overnight.core.attempts import Ending
 from overnight.core.payloads import hold, opened
 from overnight.core.settle import conclude, definition, leftover, published, release
@@ -54,6 +54,9 @@ def start(ports: Ports, message: Message) -> Started | None:
     What was left over from it is then carried out: a runner that gets a message for a terminal execution publishes and
     releases.
     """
+    if message.kind == "close":
+        batches.carry_on(ports, message)
+        return None
     if message.kind == "retry" and not retry.claim(ports, message):
         return None
     now = ports.now()
@@ -100,7 +103,7 @@ def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
     given |= _object(opened(ports.blobs, execution.input))
     session = given.pop("session_id", None) or document.input.session_id
     if not isinstance(session, str):
-        session = agent.id if document.input.share_session else execution.id
+        session = agent.id if _shares_session(agent, execution) else execution.id
     flow_json = api_key = None
     match document.flow:
         case LangflowFlow(langflow=digest):
@@ -120,6 +123,14 @@ def _request(ports: Ports, execution: Execution, agent: Agent) -> RunRequest:
     )
 
 
+def _shares_session(agent: Agent, execution: Execution) -> bool:
+    """Whether its session is the agent's: as the trigger says, or else the input."""
+    trigger = agent.document.trigger(execution.trigger or "")
+    if trigger is not None and trigger.share_session is not None:
+        return trigger.share_session
+    return agent.document.input.share_session
+
+
 def _object(value: JsonValue) -> dict[str, JsonValue]:
     return value if isinstance(value, dict) else {}
 
@@ -134,7 +145,7 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
     def work() -> list[AgentState | None]:
         return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
 
-    for state in ports.store.together(work):
+    for state in ports.store.together(work, agents={each.started.execution.agent_id for each in ended}):
         if state and state.trip:
             lifecycle.fail(ports, state.agent_id, state.trip)
 

@@ -5,13 +5,13 @@ item stands by itself: one that raises is put off, and the others go on.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 from overnight.agents import Agent, AgentState, Slot
-from overnight.core import lifecycle
+from overnight.core import batches, events, lifecycle
 from overnight.core.decide import sweep, vacate
-from overnight.core.due import TICK_GRACE, resend_after
-from overnight.core.events import fan_out
+from overnight.core.due import GRACE, TICK_GRACE, resend_after
 from overnight.core.fire import walk
 from overnight.core.ledger import alarm_at
 from overnight.core.run import Ended, Started, finish
@@ -34,25 +34,28 @@ def watch(ports: Ports, *, limit: int = 100) -> int:
     """One round over all that is due; how many things were looked at."""
     now = ports.now()
     looked = 0
+    until = now + PUT_OFF
     for agent in ports.store.due_agents(now, limit):
         looked += 1
-        _each(ports, lambda id_=agent.agent_id: look(ports, id_), agent.agent_id, now)  # type: ignore[misc]
-    for due in ports.store.due_executions(now - timedelta(seconds=30), limit):
+        id_ = agent.agent_id
+        _each(ports, partial(look, ports, id_), partial(ports.store.put_off, id_, until), agent_id=id_)
+    for due in ports.store.due_executions(now - GRACE, limit):
         looked += 1
-        _each(ports, lambda id_=due.execution_id: _send_again(ports, id_), due.agent_id, now)  # type: ignore[misc]
-    for event in ports.store.pending_events(now - timedelta(seconds=30), limit):
+        id_ = due.agent_id
+        put_off = partial(ports.store.put_off, id_, until)
+        _each(ports, partial(_send_again, ports, due.execution_id), put_off, agent_id=id_)
+    for event in ports.store.pending_events(now - GRACE, limit):
         looked += 1
-        _each(ports, lambda event=event: fan_out(ports, event), None, now)  # type: ignore[misc]
+        _each(ports, partial(events.fan_out, ports, event), partial(events.put_off, ports, event), event_id=event.id)
     return looked
 
 
-def _each(ports: Ports, work: Callable[[], object], agent_id: str | None, now: datetime) -> None:
+def _each(ports: Ports, work: Callable[[], object], put_off: Callable[[], None], **about: str) -> None:
     try:
         work()
     except Exception as error:  # noqa: BLE001 - one item must not keep the watchdog from the others
-        ports.observe("watchdog.failed", agent_id=agent_id, error=f"{type(error).__name__}: {error}")
-        if agent_id:
-            ports.store.put_off(agent_id, now + PUT_OFF)
+        ports.observe("watchdog.failed", error=f"{type(error).__name__}: {error}", **about)
+        put_off()
 
 
 def look(ports: Ports, agent_id: str) -> None:
@@ -66,17 +69,25 @@ def look(ports: Ports, agent_id: str) -> None:
         ports.store.transition(agent_id, lambda agent, state: Transition(sweep(state, now)))  # noqa: ARG005
     if ports.store.read(agent_id)[1].settle:
         settle(ports, agent_id)
-    for trigger, armed in state.schedules.items():
-        at = alarm_at(agent, trigger, armed)
-        if at and at <= now:
-            walk(ports, agent_id, trigger)
-        if at and at + TICK_GRACE <= now:  # the alarm clock has failed: perhaps it has lost the alarm
-            agent, walked = ports.store.read(agent_id)
-            ports.clock.arm(agent, trigger, walked)
+    if state.gathered:
+        batches.close_due(ports, agent_id)
+    for trigger in state.schedules:
+        _look_at_schedule(ports, agent, state, trigger)
     if state.trip:
         lifecycle.fail(ports, agent_id, state.trip)
     elif state.want_version != state.armed_version:
         lifecycle.arm(ports, agent_id)
+
+
+def _look_at_schedule(ports: Ports, agent: Agent, state: AgentState, trigger: str) -> None:
+    """A tick that is due, and that the alarm clock has not brought."""
+    now = ports.now()
+    at = alarm_at(agent, trigger, state.schedules[trigger])
+    if at and at <= now:
+        walk(ports, agent.id, trigger)
+    if at and at + TICK_GRACE <= now:  # the alarm clock has failed: perhaps it has lost the alarm
+        agent, walked = ports.store.read(agent.id)
+        ports.clock.arm(agent, trigger, walked)
 
 
 def _look_at_slot(ports: Ports, agent: Agent, id_: str, slot: Slot) -> None:

@@ -18,7 +18,7 @@ class LocalBus:
 
     def publish(self, event: Event) -> None:
         """Durable before the fan-out; one that a crash interrupts is fanned out by the watchdog."""
-        if not self._store.subscriptions(event.prefixes()):
+        if not self._store.subscribers(event.prefixes(), limit=1):
             return
         self._store.put_event(event)
         self._fan_out(event)

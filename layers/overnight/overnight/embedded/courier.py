@@ -22,8 +22,11 @@ class HttpCourier:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""
         try:
-            with client(allow_private=self._allow_private, timeout_seconds=TIMEOUT_SECONDS) as http:
-                return http.post(url, content=body, headers=dict(headers)).status_code
+            with (
+                client(allow_private=self._allow_private, timeout_seconds=TIMEOUT_SECONDS) as http,
+                http.stream("POST", url, content=body, headers=dict(headers)) as answer,  # its body is of no interest
+            ):
+                return answer.status_code
         except OutboundRefusedError as refused:
             raise Invalid.field("notify.url", str(refused)) from refused
         except (httpx.HTTPError, OSError) as error:

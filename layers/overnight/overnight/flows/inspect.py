@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from overnight.flows.advice import on_approval, on_trigger
 from overnight.flows.call import JSON
 from overnight.flows.document import FlowDocument, Node, Raw, digest, parse, validate
 from overnight.flows.packages import PROVIDERS, distribution, imports_of
@@ -16,6 +17,12 @@ from overnight.flows.packages import PROVIDERS, distribution, imports_of
 SCHEDULE = "ScheduleTrigger"
 INBOUND_WEBHOOK = "InboundWebhookTrigger"
 WEBHOOK = "Webhook"
+
+EVENT_FIELD = "event_payload"
+"""The field through which Langflow's trigger nodes are told the firing (lfx `base/triggers/base.py`)."""
+
+_CLASSIC: Mapping[str, JSON] = {"signature": "token", "header": "x-api-key"}
+"""What a sender of Langflow's classic webhook proves itself by."""
 
 _INPUTS = ("ChatInput", "TextInput")
 _OUTPUTS = ("ChatOutput", "TextOutput")
@@ -57,7 +64,8 @@ class FlowReport:
 
     `packages` must be installed beside lfx; `packages_on_use` only if the part of the flow that imports them runs.
     `secrets` are empty fields for a key that the flow may need: set them by a tweak or by the provider's variable.
-    `approvals` are nodes that wait for a person, `unsupported` trigger nodes that nothing fires: neither works here.
+    `approvals` are nodes that wait for a person, `unsupported` trigger nodes that nothing fires: neither works here,
+    and `advice` says what to do about it.
     """
 
     name: str | None
@@ -71,25 +79,37 @@ class FlowReport:
     secrets: tuple[VariableReport, ...]
     approvals: tuple[NodeName, ...]
     unsupported: tuple[NodeName, ...]
+    advice: tuple[str, ...]
 
 
 def inspect(document: str | bytes | Raw) -> FlowReport:
     """Read a flow's JSON, given as text or already loaded. Raises FlowDocumentError, which is a ValueError."""
     flow = validate(document)
     packages, on_use = _packages(flow)
+    waiting = tuple(approvals(flow))
+    unsupported = tuple(node for node in flow if _is_unsupported(node))
     return FlowReport(
         name=flow.name,
         digest=digest(document),
-        triggers=tuple(_triggers(flow)),
+        triggers=triggers_of(flow),
         inputs=tuple(_named(node) for node in flow if node.type in _INPUTS),
         outputs=tuple(_named(node) for node in flow if node.type in _OUTPUTS),
         packages=packages,
         packages_on_use=on_use,
         variables=tuple(_variables(flow)),
         secrets=tuple(_empty_secrets(flow)),
-        approvals=tuple(_named(node) for node in approvals(flow)),
-        unsupported=tuple(_named(node) for node in flow if _UNSUPPORTED_TRIGGER.fullmatch(node.type)),
+        approvals=tuple(map(_named, waiting)),
+        unsupported=tuple(map(_named, unsupported)),
+        advice=(
+            *(on_trigger(node.label, node.type) for node in unsupported),
+            *(on_approval(node.label) for node in waiting),
+        ),
     )
+
+
+def triggers_of(document: str | bytes | Raw | FlowDocument) -> tuple[TriggerReport, ...]:
+    """The triggers that a flow's nodes declare. Raises ValueError: it is no flow, or a node says what can't be."""
+    return tuple(_triggers(document if isinstance(document, FlowDocument) else parse(document)))
 
 
 def trigger_name(node_id: str) -> str:
@@ -125,6 +145,12 @@ def _named(node: Node) -> NodeName:
     return NodeName(node.id, node.type, node.display_name)
 
 
+def _is_unsupported(node: Node) -> bool:
+    """A trigger of Slack, Microsoft or Google; or of a kind that is not known here, told by the field for its event."""
+    known = node.type in (SCHEDULE, INBOUND_WEBHOOK, WEBHOOK)
+    return not known and (bool(_UNSUPPORTED_TRIGGER.fullmatch(node.type)) or EVENT_FIELD in node.fields)
+
+
 def _triggers(flow: FlowDocument) -> Iterator[TriggerReport]:
     for node in flow:
         name = trigger_name(node.id)
@@ -137,12 +163,20 @@ def _triggers(flow: FlowDocument) -> Iterator[TriggerReport]:
                     "timezone": node.value("timezone") or "UTC",
                     "catch_up": node.value("catchup_policy") or "coalesce",
                 }
+                if share_session:
+                    schedule["share_session"] = True
                 yield TriggerReport(_named(node), schedule, share_session)
             case "InboundWebhookTrigger":
-                webhook: dict[str, JSON] = {"name": name, "webhook": {"signature": "langflow"}}
-                yield TriggerReport(_named(node), webhook, share_session, _payload_schema(node))
+                schema = _payload_schema(node)
+                signed: dict[str, JSON] = {"signature": "langflow"}
+                webhook: dict[str, JSON] = {"name": name, "webhook": signed}
+                if schema is not None:
+                    signed["schema"] = schema
+                if share_session:
+                    webhook["share_session"] = True
+                yield TriggerReport(_named(node), webhook, share_session, schema)
             case "Webhook":
-                yield TriggerReport(_named(node), {"name": name, "webhook": {}}, share_session=False)
+                yield TriggerReport(_named(node), {"name": name, "webhook": _CLASSIC}, share_session=False)
 
 
 def _payload_schema(node: Node) -> Mapping[str, JSON] | None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from overnight.flows.call import JSON, Call, FiringContext
 from overnight.flows.document import FlowDocument, Node
 from overnight.flows.inspect import (
+    EVENT_FIELD,
     INBOUND_WEBHOOK,
     SCHEDULE,
     WEBHOOK,
@@ -21,9 +22,6 @@ from overnight.flows.inspect import (
 )
 
 Tweaks = dict[str, JSON]
-
-EVENT_FIELD = "event_payload"
-"""The field through which Langflow's trigger nodes are told the firing (lfx `base/triggers/base.py`)."""
 
 MISSED_TICKS = 100
 """How many missed ticks a trigger node is told at most, as in Langflow; the newest."""
@@ -159,7 +157,7 @@ def _told(firing: FiringContext) -> tuple[str, ...]:
 
 def _event(node: Node, call: Call) -> dict[str, JSON]:
     if node.type == WEBHOOK:
-        return {"data": json.dumps(call.firing.payload)}
+        return {"data": _posted(call.firing)}
     payload = _schedule_payload(node, call.firing) if node.type == SCHEDULE else _delivery_payload(call.firing)
     event = {
         "trigger_id": str(uuid.uuid5(_NAMESPACE, f"{call.agent_id}:{call.firing.trigger}")),
@@ -185,7 +183,24 @@ def _schedule_payload(node: Node, firing: FiringContext) -> dict[str, JSON]:
 
 
 def _delivery_payload(firing: FiringContext) -> dict[str, JSON]:
-    return {"provider": "webhook", "delivery": firing.payload}
+    return {"provider": "webhook", "delivery": _body(firing)}
+
+
+def _posted(firing: FiringContext) -> str:
+    """The text that was posted; what wasn't JSON comes as it was."""
+    body = _body(firing)
+    if body is None:
+        return ""
+    return body if isinstance(body, str) else json.dumps(body)
+
+
+def _body(firing: FiringContext) -> JSON:
+    """What was posted, without the headers and the query that a delivery's payload has around it."""
+    payload = firing.payload
+    if isinstance(payload, Mapping) and payload.keys() == {"headers", "query", "body"}:
+        body: JSON = payload["body"]
+        return body
+    return payload
 
 
 def _utc(instant: datetime) -> str:

@@ -23,8 +23,9 @@ from overnight.embedded.sql.schema import (
     subscriptions,
 )
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.embedded.sql.uses import Uses, of_agent
 from overnight.errors import AgentExists, AgentNotFound
-from overnight.ports import Page, Subscription
+from overnight.ports import Page
 from overnight.triggers import EventTrigger
 
 __all__ = ["Agents"]
@@ -95,19 +96,25 @@ _FORGET = tuple(
 def _subscribers(names: int) -> Statement:
     """The statement for so many names; there are as many as an event's name has parts."""
     return Statement(
-        select(subscriptions.c.agent_id, subscriptions.c.trigger, subscriptions.c.name)
-        .where(subscriptions.c.name.in_([bindparam(f"name_{n}") for n in range(names)]))
-        .order_by(subscriptions.c.agent_id, subscriptions.c.position)
+        select(subscriptions.c.agent_id)
+        .distinct()
+        .where(
+            subscriptions.c.name.in_([bindparam(f"name_{n}") for n in range(names)]),
+            subscriptions.c.agent_id > bindparam("after"),
+        )
+        .order_by(subscriptions.c.agent_id)
+        .limit(bindparam("most"))
     )
 
 
 class Agents:
     """Agents in their tables; their states go through the gates."""
 
-    def __init__(self, database: Database, gates: Gates, hooks: Hooks) -> None:
+    def __init__(self, database: Database, gates: Gates, hooks: Hooks, uses: Uses) -> None:
         self._database = database
         self._gates = gates
         self._hooks = hooks
+        self._uses = uses
         self._versions: dict[tuple[str, int], Agent] = {}
 
     # Within a transaction
@@ -127,6 +134,7 @@ class Agents:
         )
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
         self._hooks.keep(transaction, agent)
 
     def update(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
@@ -149,6 +157,7 @@ class Agents:
         )
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
         self._hooks.keep(transaction, agent)
         return self._gates.replace(transaction, gate, agent, state)
 
@@ -174,6 +183,7 @@ class Agents:
             del self._versions[known]
         for statement in _FORGET:
             transaction.run(statement, agent_id=agent_id)
+        self._uses.drop(transaction, [agent_id])
 
     def _check_name(self, transaction: Transaction, agent: Agent) -> None:
         row = transaction.one(_NAMED, name=agent.name)
@@ -263,12 +273,13 @@ class Agents:
         )
         return [ArmedPeriod.model_validate_json(row[0]) for row in rows]
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names, by agent and trigger order."""
+    def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names, by id."""
         wanted = sorted(set(names))
         if not wanted:
-            return []
+            return ()
         statement = _subscribers(len(wanted))
-        parameters = {f"name_{n}": name for n, name in enumerate(wanted)}
+        parameters: dict[str, object] = {f"name_{n}": name for n, name in enumerate(wanted)}
+        parameters |= {"after": after or "", "most": limit}
         rows = self._database.read(lambda reading: reading.all(statement, **parameters))
-        return [Subscription(agent_id, trigger, name) for agent_id, trigger, name in rows]
+        return tuple(agent_id for (agent_id,) in rows)

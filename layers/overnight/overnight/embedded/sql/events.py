@@ -9,7 +9,7 @@ from overnight.embedded.sql.database import Database, Transaction
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import DUE, events
 from overnight.embedded.sql.statement import Statement, binds
-from overnight.executions import Event
+from overnight.executions import Event, Pending
 
 __all__ = ["KEPT", "Events"]
 
@@ -24,6 +24,12 @@ _PENDING = Statement(
     .where(DUE, events.c.due <= bindparam("now"))
     .order_by(events.c.due, events.c.seq)
     .limit(bindparam("most"))
+)
+_READ = Statement(select(events.c.body, events.c.due).where(events.c.id == bindparam("key")))
+_PUT_OFF = Statement(
+    update(events)
+    .where(events.c.id == bindparam("key"), events.c.due.is_not(None))
+    .values(due=bindparam("until"), body=bindparam("content"))
 )
 _DONE = Statement(update(events).where(events.c.id == bindparam("key")).values(due=None))
 _PRUNE = Statement(
@@ -59,10 +65,22 @@ class Events:
 
         return self._database.write(work)
 
-    def pending(self, now: datetime, limit: int) -> Sequence[Event]:
-        """Events that are not fanned out yet, the oldest first."""
+    def get(self, event_id: str) -> Pending | None:
+        """The event of that id, as far as it has come."""
+        row = self._database.read(lambda reading: reading.one(_READ, key=event_id))
+        return None if row is None else _pending(row[0]).model_copy(update={"done": row[1] is None})
+
+    def pending(self, now: datetime, limit: int) -> Sequence[Pending]:
+        """Events that are due to be fanned out, the longest due first."""
         rows = self._database.read(lambda reading: reading.all(_PENDING, now=to_us(now), most=limit))
-        return [Event.model_validate_json(row[0]) for row in rows]
+        return [_pending(row[0]) for row in rows]
+
+    def put_off(self, pending: Pending, until: datetime) -> None:
+        """Keep how far an event has come, and when to go on with it, unless it is done."""
+        content = pending.model_dump_json()
+        self._database.write(
+            lambda transaction: transaction.run(_PUT_OFF, key=pending.id, until=to_us(until), content=content)
+        )
 
     def done(self, event_id: str) -> None:
         """The event has reached every subscriber."""
@@ -71,3 +89,7 @@ class Events:
     def prune(self, transaction: Transaction, now: datetime, limit: int) -> int:
         """Remove what has been fanned out and kept long enough; how many."""
         return transaction.run(_PRUNE, now=to_us(now), most=limit)
+
+
+def _pending(body: str) -> Pending:
+    return Pending.model_validate_json(body)

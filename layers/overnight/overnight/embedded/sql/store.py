@@ -18,7 +18,8 @@ from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
 from overnight.embedded.sql.statement import Statement
-from overnight.executions import Attempt, Event, Execution, Firing, Message
+from overnight.embedded.sql.uses import Uses
+from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
 from overnight.ports import (
     Admission,
     Admitted,
@@ -30,7 +31,6 @@ from overnight.ports import (
     Hook,
     Page,
     Revision,
-    Subscription,
     Tick,
     Transition,
 )
@@ -63,8 +63,9 @@ class SqlStore:
         self._queue = queue
         self._gates = Gates(look_at)
         self._hooks = Hooks(database)
-        self._agents = Agents(database, self._gates, self._hooks)
-        self._executions = Executions(database)
+        self._uses = Uses(database)
+        self._agents = Agents(database, self._gates, self._hooks, self._uses)
+        self._executions = Executions(database, self._uses)
         self._events = Events(database, now)
         self._deliveries = Deliveries(database)
 
@@ -195,9 +196,17 @@ class SqlStore:
 
         return self._database.write(work)
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:
         """Several verbs as one transaction."""
-        return self._database.together(work)
+        if not self._database.shared:
+            return self._database.together(work)
+        ids = tuple(agents)
+
+        def locked() -> T:
+            self._database.write(lambda transaction: self._gates.lock_all(transaction, ids))
+            return work()
+
+        return self._database.together(locked if ids else work)
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
@@ -277,17 +286,25 @@ class SqlStore:
         """Keep an event until it is fanned out; False if one of that id was kept before."""
         return self._events.put(event)
 
-    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
-        """Events that are not fanned out yet, the oldest first."""
+    def event(self, event_id: str) -> Pending | None:
+        """The event of that id, as far as it has come."""
+        return self._events.get(event_id)
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Pending]:
+        """Events that are not fanned out yet and not put off, the longest due first."""
         return self._events.pending(now, limit)
+
+    def put_off_event(self, pending: Pending, until: datetime) -> None:
+        """Keep how far an event has come, and that it is due again then."""
+        self._events.put_off(pending, until)
 
     def event_done(self, event_id: str) -> None:
         """The event has reached every subscriber."""
         self._events.done(event_id)
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names, by agent and trigger order."""
-        return self._agents.subscriptions(names)
+    def subscribers(self, names: Iterable[str], *, after: str | None = None, limit: int = 100) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names, by id."""
+        return self._agents.subscribers(names, after, limit)
 
     # Webhooks
 
@@ -322,6 +339,10 @@ class SqlStore:
             return self._executions.prune(transaction, now, limit) + self._events.prune(transaction, now, limit)
 
         return self._database.write(work)
+
+    def used_blobs(self, digests: Sequence[str]) -> set[str]:
+        """Those of these blobs that an execution or an agent refers to."""
+        return self._uses.used(digests)
 
     def healthy(self) -> None:
         """Raises Unavailable when the store does not answer."""
