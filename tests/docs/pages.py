@@ -10,7 +10,15 @@ ROOT = Path(__file__).parents[2]
 GENERATED = ("docs/agents.md", "docs/api.md", "docs/cli.md")
 """Made by `make docs`."""
 
-WRITTEN_BY_HAND = ("README.md", "docs/guide.md", "docs/agents.md", "docs/operate.md", "docs/troubleshooting.md")
+WRITTEN_BY_HAND = (
+    "README.md",
+    "docs/guide.md",
+    "docs/agents.md",
+    "docs/events.md",
+    "docs/langflow.md",
+    "docs/operate.md",
+    "docs/troubleshooting.md",
+)
 """Whose samples are tried, in this order, in one project. The commands of docs/cli.md are tried by the tests of the
 command line."""
 
