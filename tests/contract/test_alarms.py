@@ -21,8 +21,9 @@ def test_an_alarm_rings_at_its_time_and_not_before(world):
     world.now.pass_(minutes=59)
     assert _due(world) == []
     world.now.pass_(minutes=1)
-    assert _due(world) == [(agent.id, "hourly", 1)]
-    assert world.clock.due(world.now(), 100)[0].nominal == world.now()
+    (alarm,) = world.clock.due(world.now(), 100)
+    assert (alarm.agent_id, alarm.trigger, alarm.version) == (agent.id, "hourly", 1)
+    assert (alarm.nominal, alarm.due) == (world.now(), world.now())
 
 
 def test_it_rings_until_it_is_set_to_the_next_tick(world):
@@ -30,7 +31,11 @@ def test_it_rings_until_it_is_set_to_the_next_tick(world):
     _arm(world, agent, hours=1)
     world.now.pass_(hours=1)
     (alarm,) = world.clock.due(world.now(), 100)
-    assert world.clock.due(world.now(), 100) == [alarm]
+    if world.kind.shared:  # it rings for one engine, and for another one should that die
+        assert world.clock.due(world.now(), 100) == []
+        world.now.pass_(seconds=10)
+    (again,) = world.clock.due(world.now(), 100)
+    assert (again.nominal, again.version) == (alarm.nominal, alarm.version)
     following = world.now() + timedelta(hours=1)
     world.clock.advance([(alarm, (following, following + timedelta(seconds=3)))])
     assert _due(world) == []
@@ -83,6 +88,7 @@ def test_alarms_come_in_order_and_not_more_than_asked_for(world):
     _arm(world, agents[0], "other", minutes=30)
     world.now.pass_(minutes=5)
     assert [alarm.agent_id for alarm in world.clock.due(world.now(), 2)] == [agents[1].id, agents[2].id]
+    world.now.pass_(seconds=10)
     assert len(world.clock.due(world.now(), 100)) == 3
 
 

@@ -55,7 +55,7 @@ def test_what_two_processes_write_they_both_see(lasting):
 
 def test_two_processes_that_open_at_once_find_one_database(lasting):
     folder = lasting.folder / "fresh"
-    lasting.kind.prepare(folder)
+    folder.mkdir()
     barrier, opened, failed = threading.Barrier(6), [], []
 
     def open_it():

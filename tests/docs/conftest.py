@@ -101,7 +101,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             yield made
         finally:
             engine.terminate()
-            assert engine.wait(30) == 0, log.read_text()
+            assert engine.wait(90) == 0, log.read_text()
 
 
 def write_files(folder: Path, written: list[Page]) -> None:

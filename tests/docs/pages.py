@@ -13,10 +13,12 @@ GENERATED = ("docs/agents.md", "docs/api.md", "docs/cli.md")
 WRITTEN_BY_HAND = (
     "README.md",
     "docs/guide.md",
+    "docs/webhooks.md",
     "docs/agents.md",
     "docs/events.md",
     "docs/langflow.md",
     "docs/operate.md",
+    "docs/postgresql.md",
     "docs/troubleshooting.md",
 )
 """Whose samples are tried, in this order, in one project. The commands of docs/cli.md are tried by the tests of the

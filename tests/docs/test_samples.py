@@ -13,6 +13,7 @@ from tests.docs.pages import WRITTEN_BY_HAND, Block, Page, pages
 
 from overnight.cli import main, yaml_file
 from overnight.cli.declarations import read
+from overnight.client import Client
 
 RUN = {"sh", "yaml", "python", "json"}
 SHOWN = {"", "text", "ini"}
@@ -91,9 +92,32 @@ def test_the_program_in_the_readme_serves_until_it_is_interrupted(
         assert main(["agents", "trigger", "report", "--wait", "--url", f"http://127.0.0.1:{port}"]) == 0
         assert capsys.readouterr().out == "Report on yesterday, attempt 1\n"
         program.send_signal(signal.SIGINT)
-        assert program.wait(30) == 0
+        assert program.wait(60) == 0
     finally:
         program.kill()
+        program.wait()
+
+
+@pytest.mark.slow
+def test_the_backup_of_the_page_is_one_that_an_engine_takes_up(project: Project) -> None:
+    (block,) = [block for _, block in _blocks("sh") if "VACUUM" in block.text]
+    assert project.run('printf %s "$KEY" | overnight secrets set openai')[0] == 0
+    assert project.run(block.text.replace("backup-", "another-backup-")) == (0, "", "")
+    (backup,) = project.folder.glob("another-backup-*")
+    port = free_port()
+    command = ["overnight", "serve", "--data", str(backup), "--port", str(port)]
+    engine = subprocess.Popen(command, cwd=project.folder, env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_answers(engine, port)
+        with Client(f"http://127.0.0.1:{port}") as restored, Client(project.url) as original:
+            assert {a["name"] for a in restored.every_agent()} == {a["name"] for a in original.every_agent()}
+            assert restored.secrets() == original.secrets()
+            assert restored.verify()["ok"]
+        engine.terminate()
+        assert engine.wait(90) == 0
+    finally:
+        engine.kill()
+        engine.wait()
 
 
 def test_what_the_engine_has_logged_stands_in_the_table_of_events(project: Project) -> None:

@@ -15,7 +15,9 @@ from overnight.embedded.sql import (
     SqlWorkQueue,
     agents,
     alarms,
+    blobs,
     deliveries,
+    deployment,
     events,
     executions,
     gates,
@@ -54,6 +56,27 @@ def database(path):
     opened = open_database(f"sqlite:///{path}")
     yield opened
     opened.close()
+
+
+MADE_BY = {2: ("hooks",), 3: ("uses", "blobs", "secrets", "deployment")}
+"""The tables that each version brought."""
+
+
+def _set_back(path, version):
+    """Make it a database of an earlier version."""
+    with sqlite3.connect(path) as connection:
+        for step in range(version + 1, migrations.VERSION + 1):
+            for table in MADE_BY[step]:
+                connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE schema_version SET version = ?", (version,))
+    connection.close()
+
+
+def _layout(path):
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+    connection.close()
+    return {name: sorted(re.findall(r"[a-z_]+", (sql or "").lower())) for name, sql in rows}
 
 
 # Opening
@@ -116,15 +139,22 @@ def test_a_database_of_version_1_learns_the_addresses_of_its_webhooks(path):
     store.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
     kept = store.hook(hook_id(agent.id, "in"))
     database.close()
-    with sqlite3.connect(path) as connection:
-        connection.executescript("DROP TABLE hooks; UPDATE schema_version SET version = 1")
-    connection.close()
+    _set_back(path, 1)
 
     database = open_database(f"sqlite:///{path}")
     store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda *_: None, lambda: START)
     assert store.hook(hook_id(agent.id, "in")) == kept
     assert store.hook(hook_id(agent.id, "t")) is None
     database.close()
+
+
+@pytest.mark.parametrize("version", range(1, migrations.VERSION))
+def test_a_database_that_was_brought_up_to_date_is_as_a_new_one(path, version):
+    open_database(f"sqlite:///{path}").close()
+    new = _layout(path)
+    _set_back(path, version)
+    open_database(f"sqlite:///{path}").close()
+    assert _layout(path) == new
 
 
 def test_a_file_that_is_no_database_is_said_to_be_so(path):
@@ -294,13 +324,13 @@ def test_a_database_that_stays_busy_is_unavailable(path, database):
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
-    for module in (agents, alarms, deliveries, events, executions, gates, hooks, queue_, store_)
+    for module in (agents, alarms, blobs, deliveries, deployment, events, executions, gates, hooks, queue_, store_)
     for name, statement in vars(module).items()
-    if isinstance(statement, Statement)
+    if isinstance(statement, Statement) and statement is not gates._LOCK_ALL  # which is PostgreSQL's alone
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
 SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
 """They sort what they found, which is little, or of one moment."""
-SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due"}
+SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due", "SCAN ringing", "SCAN next"}
 """They are of a few rows."""
 
 

@@ -5,6 +5,16 @@ from collections.abc import Iterator
 import pytest
 from tests.support.world import STORES, World
 
+LEAN = {"test_attempts", "test_backfill", "test_events", "test_executions", "test_notifications"}
+"""What `make test` tries on PostgreSQL, too; the rest of it takes long there, and is left to `make test-slow`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        on = getattr(item, "callspec", None)
+        if on and on.params.get("store_kind") == "postgresql" and item.path.stem not in LEAN:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(params=sorted(STORES))
 def store_kind(request: pytest.FixtureRequest) -> str:

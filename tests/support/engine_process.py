@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from overnight.client import Client, NoEngine
+from overnight.client import ApiError, Client, NoEngine
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def free_port() -> int:
         return port
 
 
-def eventually(condition: Callable[[], T], seconds: float = 30.0, every: float = 0.05) -> T:
+def eventually(condition: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """What the condition gives, once it is true; fails when it isn't in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -39,7 +39,7 @@ class EngineProcess:
         self.data = data
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = data.parent / "engine.log"
+        self.log = data.parent / f"{data.name}.log"
         self._command = [
             *(sys.executable, "-m", "overnight.cli", "serve", "--data", str(data), "--project", str(project)),
             *("--port", str(self.port), *arguments),
@@ -47,15 +47,24 @@ class EngineProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "EngineProcess":
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+        self.launch()
         eventually(self.answers, 60)
         return self
+
+    def launch(self) -> None:
+        """Start it, and don't wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has given up by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-2_000:]
-        with contextlib.suppress(NoEngine), self.client() as client:
+        with contextlib.suppress(NoEngine, ApiError), self.client() as client:
             return client.health()["status"] == "ok"
         return False
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support import postgresql
 from tests.support.flows import Flows, Under, ok
 from tests.support.fuse import Watched, watched
 
@@ -37,7 +38,10 @@ from overnight.ports import ExecutionFilter, Ports, RunReport, Tick
 
 __all__ = ["STORES", "World", "instant", "statuses"]
 
-STORES: Mapping[str, Callable[[], Database]] = {"sqlite": lambda: open_database("sqlite://")}
+STORES: Mapping[str, Callable[[], Database]] = {
+    "sqlite": lambda: open_database("sqlite://"),
+    "postgresql": postgresql.emptied,
+}
 """The databases on which everything must hold identically."""
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
@@ -118,8 +122,8 @@ class World:
             new_id=lambda: f"{next(self._ids):032x}",
         )
 
-    def _fan_out(self, event: Event) -> object:
-        return events.fan_out(self.ports, event)
+    def _fan_out(self, event: Event) -> None:
+        self.database.afterwards(lambda: events.fan_out(self.ports, event))
 
     def close(self) -> None:
         """Let workers go, and close the database."""

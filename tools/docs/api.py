@@ -19,8 +19,9 @@ This page is generated from the OpenAPI document (`make docs`). A running engine
 `/openapi.json`, a page to try it at `/docs`, and Prometheus metrics at `/metrics`.
 
 {description}
-An engine that was started with `OVERNIGHT_API_TOKEN` wants it in every request but `GET /health`, as
-`Authorization: Bearer <token>`. A browser may send it as the password of Basic authentication, under any user name.
+An engine that was started with `OVERNIGHT_API_TOKEN` wants it in every request but `GET /health` and the deliveries of
+[webhooks](webhooks.md), as `Authorization: Bearer <token>`. A browser may send it as the password of Basic
+authentication, under any user name.
 
 {{agent}} in a path is the agent's id or its name.
 

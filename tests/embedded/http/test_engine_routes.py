@@ -78,7 +78,7 @@ def test_schedules_are_listed_in_words_for_people(client: httpx.Client, create: 
 def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(
     client: httpx.Client, create: Create, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("overnight.api.schedules.AGENTS_AT_ONCE", 2)
+    monkeypatch.setattr("overnight.api.agent_parts.AGENTS_AT_ONCE", 2)
     for name in "abcde":
         create(name, triggers=[{"name": f"t{n}", "interval": {"hours": n + 1}} for n in range(3)])
     create("f", triggers=ON_DATASET)

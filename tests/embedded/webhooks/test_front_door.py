@@ -129,6 +129,8 @@ def test_every_refusal_is_the_same_whether_the_webhook_exists_or_not(sender, eng
     refusals = {
         "no such webhook": client.post(UNKNOWN, json={}),
         "no webhook's id": client.post("/api/v1/webhooks/orders", json={}),
+        "an id with NUL": client.post("/api/v1/webhooks/%00", json={}),
+        "an id in no alphabet": client.post("/api/v1/webhooks/%F3%B6%8C%9E%C3%87-", json={}),
         "another one's id": client.post("/api/v1/webhooks/" + "'" * 32, json={}),
         "not signed": client.post(orders.path, json={}),
         "signed by another": orders.post(secret="whsec_b3RoZXI="),

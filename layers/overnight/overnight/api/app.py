@@ -30,6 +30,7 @@ from overnight.api import (
 )
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
+from overnight.errors import Unverified
 from overnight.ports import Ports
 
 __all__ = ["mount"]
@@ -83,6 +84,8 @@ def _refuse_in_our_words(resolver: ApiGatewayResolver) -> None:
 
     def refuse_unknown(_: NotFoundError) -> Response[str]:
         method, path = resolver.current_event.http_method.upper(), resolver.current_event.path
+        if front_door.is_front_door(method, path):
+            return refuse(Unverified())
         if allowed := methods(resolver, path):
             return refuse(MethodNotAllowed(method, path, allowed))
         return refuse(RouteNotFound(path))

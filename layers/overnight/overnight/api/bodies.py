@@ -14,7 +14,7 @@ from overnight.api.problems import Malformed, TooLarge, UnsupportedMediaType
 from overnight.core.webhooks.receive import LIMIT_BYTES as DELIVERY_LIMIT_BYTES
 from overnight.errors import Invalid
 
-__all__ = ["FLOW_LIMIT_BYTES", "LIMIT_BYTES", "JsonBodies", "limit_bytes", "parse"]
+__all__ = ["DELIVERY_LIMIT_BYTES", "FLOW_LIMIT_BYTES", "LIMIT_BYTES", "JsonBodies", "limit_bytes", "parse"]
 
 LIMIT_BYTES = 1024 * 1024
 FLOW_LIMIT_BYTES = 10 * 1024 * 1024

@@ -72,6 +72,7 @@ def _delivery(request: Request) -> Delivery:
             202: (Kept, "It is kept, and runs."),
         },
         401,
+        404,
         409,
         413,
         429,

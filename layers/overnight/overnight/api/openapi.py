@@ -7,7 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import ApiGatewayResolver
 
-from overnight.api.bodies import FLOW_LIMIT_BYTES, LIMIT_BYTES
+from overnight.api.bodies import DELIVERY_LIMIT_BYTES, FLOW_LIMIT_BYTES, LIMIT_BYTES
 from overnight.api.front_door import is_front_door
 from overnight.api.health import HEALTH
 from overnight.api.problems import MEDIA_TYPE
@@ -21,7 +21,7 @@ Keeps AI agents working when nobody is watching.
 Everything is JSON in UTF-8, in snake_case; instants are RFC 3339 in UTC. A list is `items` and a `cursor`, which asks
 for the next page and is null at the end. Query parameters that are not known are ignored; fields of a body that are
 not known are refused. A body may have {LIMIT_BYTES // MIB} MiB, an agent's document {FLOW_LIMIT_BYTES // MIB} MiB,
-because it may carry a flow.
+because it may carry a flow, a delivery {DELIVERY_LIMIT_BYTES // 1024} KiB.
 
 Errors are `application/problem+json` (RFC 9457): `code` is for programs, `detail` for people, and `errors` names every
 invalid field.

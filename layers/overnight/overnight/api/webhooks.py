@@ -64,7 +64,7 @@ class WebhookList(BaseModel):
     cursor: str | None = Field(description="Asks for the next page; null at the end.")
 
 
-class SecretView(BaseModel):
+class WebhookSecret(BaseModel):
     """The secret of a webhook, to be given to the sender."""
 
     model_config = ConfigDict(extra="forbid")
@@ -130,7 +130,7 @@ def get_webhook(ports: Needs, hook_id: HookId) -> Response[str]:
     description="The one that was made here, for setting up the sender. One that was supplied is never shown.",
     operation_id="get_webhook_secret",
     tags=["webhooks"],
-    responses=documented({200: (SecretView, "The secret.")}, 404, 409),
+    responses=documented({200: (WebhookSecret, "The secret.")}, 404, 409),
 )
 def get_webhook_secret(ports: Needs, hook_id: HookId) -> Response[str]:
     """The secret that the sender must sign with."""
@@ -144,7 +144,7 @@ def get_webhook_secret(ports: Needs, hook_id: HookId) -> Response[str]:
     description="The new one is accepted at once, and the one before for the overlap. One before that no more.",
     operation_id="rotate_webhook_secret",
     tags=["webhooks"],
-    responses=documented({200: (SecretView, "The new secret.")}, 404, 409),
+    responses=documented({200: (WebhookSecret, "The new secret.")}, 404, 409),
 )
 def rotate_webhook_secret(
     ports: Needs, hook_id: HookId, body: Annotated[RotationRequest | None, Body()] = None
@@ -205,7 +205,7 @@ def _view(agent: Agent, state: AgentState, trigger: WebhookTrigger) -> WebhookVi
 
 def _secret(ports: Ports, hook: Hook, secret: str) -> Response[str]:
     until = _still(ports, hook.previous_until)
-    return json_answer(SecretView(secret=secret, version=hook.version, previous_until=until))
+    return json_answer(WebhookSecret(secret=secret, version=hook.version, previous_until=until))
 
 
 def _still(ports: Ports, until: Instant | None) -> Instant | None:

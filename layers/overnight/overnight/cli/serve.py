@@ -56,7 +56,13 @@ def serve(
         typer.Option("--drain-seconds", metavar="SECONDS", min=0, help="What running attempts get when it is stopped."),
     ] = 30.0,
     database: Annotated[
-        str | None, typer.Option("--database", metavar="URL", help="An SQLAlchemy URL. [default: SQLite in DIR]")
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            envvar="OVERNIGHT_DATABASE",
+            help="PostgreSQL, which several engines may share: postgresql+psycopg://… [default: SQLite in DIR]",
+        ),
     ] = None,
     no_private: Annotated[
         bool, typer.Option("--no-private", help="Refuse Langflow servers and receivers with private addresses.")

@@ -145,7 +145,7 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
     def work() -> list[AgentState | None]:
         return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
 
-    for state in ports.store.together(work):
+    for state in ports.store.together(work, agents={each.started.execution.agent_id for each in ended}):
         if state and state.trip:
             lifecycle.fail(ports, state.agent_id, state.trip)
 

@@ -7,9 +7,11 @@
 
 Each loop waits for a wake-up or for the next time that it knows of, never longer than a second: a laptop that was
 suspended finds, within a second of waking, that time has passed.
+
+Several engines may share a store. They tell each other of what one of them can't do itself at once; whatever they miss,
+they find within that second. A store that is away is waited for: what has run here is recorded when it is back.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +27,12 @@ from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
 from overnight.embedded.inbox import Inbox
+from overnight.embedded.outcomes import Outcomes
+from overnight.embedded.shared_runner import CANCEL
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
 from overnight.embedded.sql.queue import SqlWorkQueue
+from overnight.errors import Unavailable
 from overnight.executions import AttemptOutcome, Message, Status
 from overnight.ports import Ports, RunReport
 
@@ -40,7 +45,15 @@ DELIVER_SECONDS = 1.0
 INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
-ENDED_AT_ONCE = 64
+
+PATIENCE_SECONDS = 10.0
+"""How long the watchdog stands still after the store was away.
+
+Leases are over then that nobody could renew, and whoever holds them is given a moment to do so.
+"""
+
+ALARMS = "alarms"
+MESSAGES = "messages"
 
 Key = tuple[str, str]
 
@@ -57,18 +70,37 @@ class Engine:
         *,
         registry: CollectorRegistry,
         alone: bool,
+        sweep: Callable[[], object],
+        tell: Callable[[str], None],
         close: Callable[[], None],
         inbox: Inbox | None = None,
     ) -> None:
+        """Put it together; nothing runs yet.
+
+        Args:
+            ports: all the ports.
+            clock: the alarm clock among them.
+            queue: the work queue among them.
+            slots: the workers.
+            registry: what /metrics shows.
+            alone: whether no other engine uses the store.
+            sweep: removes a part of the blobs that nobody needs.
+            tell: tells the other engines, which `hear` it.
+            close: lets go of store and data folder.
+            inbox: the folder of events, if there is one.
+        """
         self.ports = ports
         self.registry = registry
         self._clock = clock
         self._queue = queue
         self._slots = slots
         self._alone = alone
+        self._sweep = sweep
+        self._tell_others = tell
         self._close = close
         self._inbox = inbox
-        self._ended: SimpleQueue[Ended | None] = SimpleQueue()
+        self._away = False
+        self._patience = 0.0
         self._ticking = ThreadPoolExecutor(8, thread_name_prefix="tick")
         self._delivering = ThreadPoolExecutor(8, thread_name_prefix="deliver")
         self._draining = threading.Event()
@@ -76,6 +108,7 @@ class Engine:
         self._stopped = threading.Event()
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
+        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._stopped)
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
 
@@ -88,12 +121,14 @@ class Engine:
         self._slots.workers.warm(langflow=self._runs_langflow())
         if self._alone:
             self._recover()
+        else:
+            self._patience = time.monotonic() + PATIENCE_SECONDS
         loops: dict[str, Callable[[], None]] = {
             "alarms": self._ring_alarms,
             "dispatch": self._dispatch,
-            "finish": self._finish,
+            "finish": self._outcomes.loop,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
-            "watchdog": partial(self._every, WATCH_SECONDS, partial(watchdog.watch, self.ports)),
+            "watchdog": partial(self._every, WATCH_SECONDS, self._watch),
             "deliver": partial(self._every, DELIVER_SECONDS, self._deliver),
             "prune": partial(self._every, PRUNE_SECONDS, self._prune),
         }
@@ -122,7 +157,7 @@ class Engine:
             self._join(name)
         while self._slots.running:
             time.sleep(0.01)
-        self._ended.put(None)
+        self._outcomes.end()
         self._join("finish")
         self.ports.observe("engine.drained", interrupted=interrupted)
 
@@ -152,12 +187,25 @@ class Engine:
         self._hurry.set()
 
     def wake_alarms(self) -> None:
-        """An alarm was set: look when the earliest one rings."""
+        """An alarm was set here: look when the earliest one rings."""
         self._alarm_wake.set()
+        self._tell_others(ALARMS)
 
     def wake_dispatch(self) -> None:
-        """A message was sent: look whether it is due."""
+        """A message was sent here: look whether it is due, or have the others look, when there is no slot for it."""
         self._dispatch_wake.set()
+        if self._slots.full or self._draining.is_set():
+            self._tell_others(MESSAGES)
+
+    def hear(self, what: str) -> None:
+        """What another engine told."""
+        word, _, about = what.partition(" ")
+        if word == CANCEL:
+            self._slots.workers.cancel(about)
+        if word != MESSAGES:
+            self._alarm_wake.set()
+        if word != ALARMS:
+            self._dispatch_wake.set()
 
     def warm(self, seconds: float, *, langflow: bool = False) -> bool:
         """Wait until worker processes are ready to run flows, Langflow's too; False if they aren't in time."""
@@ -179,6 +227,7 @@ class Engine:
         ringing: set[Key] = set()
         while not self._draining.is_set():
             self._alarm_wake.clear()
+            earliest = None
             with self._guard("alarms"):
                 self._set_alarms(ringing)
                 now = self.ports.now()
@@ -187,7 +236,13 @@ class Engine:
                     if key not in ringing:
                         ringing.add(key)
                         self._ticking.submit(self._ring, alarm)
-            self._wait(self._alarm_wake, None if ringing else self._clock.earliest())
+                # Those that ring are the earliest still, unless they were claimed: then they come again later.
+                earliest = None if ringing and self._alone else self._clock.earliest()
+            self._wait(self._alarm_wake, earliest)
+        if not self._alone:  # what was claimed is fired, or others would wait for it
+            self._ticking.shutdown()
+            with self._guard("alarms"):
+                self._set_alarms(ringing)
 
     def _ring(self, alarm: Alarm) -> None:
         """One tick, told to the loop when it is done."""
@@ -207,8 +262,8 @@ class Engine:
                 done.append(self._rung.get_nowait())
         except Empty:
             pass
-        self._clock.advance((alarm, upcoming) for alarm, failed, upcoming in done if not failed)
         ringing -= {(alarm.agent_id, alarm.trigger) for alarm, _, _ in done}
+        self._clock.advance((alarm, upcoming) for alarm, failed, upcoming in done if not failed)
 
     def _dispatch(self) -> None:
         """Start the attempts that messages ask for, as many as there are free slots, and hand them to workers."""
@@ -222,6 +277,8 @@ class Engine:
             with self._guard("dispatch"):
                 messages = self._queue.receive(free, self.ports.now())
                 idle = not messages
+                if len(messages) == free:
+                    self._tell_others(MESSAGES)  # there may be more than there are slots here
                 earliest = self._queue.earliest(self.ports.now()) if idle else None
                 started = self._start(messages)
             self._slots.give_back(free - len(started))
@@ -242,24 +299,40 @@ class Engine:
         def together() -> list[Started]:
             return [started for message in messages if (started := run.start(self.ports, message))]
 
+        agents = {message.agent_id for message in messages}
         try:
-            started = self.ports.store.together(together) if messages else []
+            started = self.ports.store.together(together, agents=agents) if messages else []
         except Exception as error:  # noqa: BLE001 - which of them it was shows when they are started one by one
             self._tell("dispatch", error)
             started = []
             for message in messages:
                 with self._guard("dispatch"):
-                    if one := run.start(self.ports, message):
+                    if one := self._begun(message) or run.start(self.ports, message):
                         started.append(one)
+        self._outcomes.expect(started)
         for message in messages:
-            self.ports.queue.done(message)
+            with self._guard("dispatch"):
+                self.ports.queue.done(message)
         return started
 
+    def _begun(self, message: Message) -> Started | None:
+        """The attempt that was started although the store went away before it could say so."""
+        execution = self.ports.store.execution(message.execution_id)
+        if (
+            execution.status is not Status.RUNNING
+            or execution.attempt != message.attempt
+            or execution.lease is None
+            or execution.lease.worker != self.ports.worker
+            or self._outcomes.expects(execution)
+        ):
+            return None
+        return Started(execution, definition(self.ports, execution))
+
     def _hand_over(self, started: Started) -> None:
-        """Give an attempt to a worker; the end of it comes back through `_ended`."""
+        """Give an attempt to a worker; the end of it goes to `_outcomes`."""
 
         def done(report: RunReport) -> None:
-            self._ended.put(Ended(started, report))
+            self._outcomes.put(Ended(started, report))
 
         try:
             request = run.requested(self.ports, started)
@@ -272,46 +345,42 @@ class Engine:
             self._slots.give_back(1)
             self._tell("dispatch", error)
 
-    def _finish(self) -> None:
-        """Record how attempts ended, all those that have by now as one."""
-        while (first := self._ended.get()) is not None:
-            ended = [first]
-            last = False
-            with contextlib.suppress(Empty):
-                while len(ended) < ENDED_AT_ONCE and not last:
-                    following = self._ended.get_nowait()
-                    last = following is None
-                    if following is not None:
-                        ended.append(following)
-            self._record(ended)
-            if last:
-                return
-
-    def _record(self, ended: list[Ended]) -> None:
-        try:
-            run.finish(self.ports, ended)
-        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are recorded one by one
-            self._tell("finish", error)
-            for each in ended:
-                with self._guard("finish"):
-                    run.finish(self.ports, [each])
-
     def _renew(self) -> None:
         """Hold the leases of what runs here; what somebody else ended is ended here too."""
+        self._notice()
         until = self.ports.now() + timedelta(seconds=self.ports.lease_seconds)
         for id_, attempt in self._slots.running:
             renewed = self.ports.store.revise(id_, partial(renew, attempt=attempt, until=until))
             if renewed is None:
                 self._slots.workers.cancel(id_)
 
+    def _notice(self) -> None:
+        """Notice whether the store is there, and was. Raises Unavailable."""
+        if self._alone:
+            return
+        try:
+            self.ports.store.healthy()
+        except Unavailable:
+            self._away = True
+            raise
+        if self._away:
+            self._patience = time.monotonic() + PATIENCE_SECONDS
+            self._away = False
+
+    def _watch(self) -> None:
+        """Look for what was left behind, unless nobody could have carried it on."""
+        if not self._away and time.monotonic() > self._patience:
+            watchdog.watch(self.ports)
+
     def _deliver(self) -> None:
         """Send the notifications that are due, several at once."""
         notify.deliver_due(self.ports, each=self._delivering.map)
 
     def _prune(self) -> None:
-        """Remove what its retention has passed, a little at a time."""
+        """Remove what its retention has passed, a little at a time, and blobs that nobody needs any more."""
         while self.ports.store.prune(self.ports.now(), 500) and not self._draining.is_set():
             pass
+        self._sweep()
 
     def _recover(self) -> None:
         """No other engine is here: whatever runs by the record was cut off, and goes on by its retry policy."""
@@ -331,9 +400,11 @@ class Engine:
     def _every(self, seconds: float, work: Callable[[], object]) -> None:
         name = threading.current_thread().name
         while not self._stopped.is_set():
+            failed = True
             with self._guard(name):
                 work()
-            self._stopped.wait(seconds)
+                failed = False
+            self._stopped.wait(min(seconds, LONGEST_WAIT_SECONDS) if failed else seconds)
 
     def _wait(self, wake: threading.Event, until: datetime | None) -> None:
         """Until a wake-up or that time, and never for long: clocks jump, and machines sleep."""

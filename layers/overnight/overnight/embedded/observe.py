@@ -87,6 +87,10 @@ class Metrics:
             LOGGER.log(level, happened, extra={"facts": known})
 
 
+_ACCESS = ("status", "bytes", "duration_seconds", "client", "request_id")
+"""What the access log says of each request, besides its method and path."""
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: `at`, `level`, `event`, and the facts."""
 
@@ -97,6 +101,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "facts", {})
         if record.name != LOGGER.name:
             line["logger"] = record.name
+            line |= {name: getattr(record, name) for name in _ACCESS if hasattr(record, name)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=_plain, ensure_ascii=False)

@@ -5,13 +5,9 @@ the new one; a lock keeps two processes (a server, and `overnight secrets set`) 
 whoever reads looks whether the file is still the one it knows, so a new value holds from the next run on.
 """
 
-import base64
-import binascii
 import fcntl
 import json
 import os
-import re
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,27 +15,19 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from overnight.embedded import files
-from overnight.errors import Invalid, NotFound, Unavailable
+from overnight.embedded import files, references
+from overnight.embedded.master_key import KEY_FILE, KEY_VARIABLE, MasterKey
+from overnight.errors import NotFound, Unavailable
 
 __all__ = ["FileSecretStore"]
 
-KEY_FILE = "master.key"
-KEY_VARIABLE = "OVERNIGHT_MASTER_KEY"
 SECRETS_FILE = "secrets.enc"
 LOCK_FILE = "secrets.lock"
 
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
 _FORMAT = b"overnight secrets 1\n"
 """Begins the file, and is authenticated with it."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-_OWN_VARIABLES = "OVERNIGHT_"
-_AWS = ("ssm", "secretsmanager")
-_NOBODY_ELSE = stat.S_IRWXG | stat.S_IRWXO
 
 
 class FileSecretStore:
@@ -59,8 +47,7 @@ class FileSecretStore:
         self._folder = folder
         self._environ = environ
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        given = environ.get(KEY_VARIABLE)
-        self._master = _given(given) if given else _kept(folder / KEY_FILE)
+        self._master = MasterKey.given(environ) or MasterKey.made(folder)
         self._cipher = AESGCM(self.derive("secrets file"))
         self._lock = threading.Lock()
         self._known: tuple[object, dict[str, str]] = (None, {})
@@ -69,27 +56,11 @@ class FileSecretStore:
 
     def resolve(self, reference: str) -> str:
         """The value behind `secret:name` or `env:NAME`. Raises NotFound, which says how to set it; Unavailable."""
-        scheme, _, name = reference.partition(":")
-        if scheme == "secret":
-            value = self._read().get(name)
-            if value is None:
-                raise NotFound(f"there is no secret {name!r}; set it with: overnight secrets set {name}")
-            return value
-        if scheme == "env":
-            return self._variable(name)
-        if scheme in _AWS:
-            raise NotFound(
-                f"{reference} is resolved on AWS only; here, keep the value with: overnight secrets set NAME, "
-                "and refer to it as secret:NAME"
-            )
-        raise NotFound(f"{scheme}: refers to nothing; use secret:NAME, and set it with: overnight secrets set NAME")
+        return references.resolved(reference, lambda name: self._read().get(name), self._environ)
 
     def set(self, name: str, value: str) -> None:
         """Keep a secret, in place of any former one. Raises Invalid."""
-        if not _NAME.fullmatch(name):
-            raise Invalid.field("name", "must be 1 to 64 letters, digits, '_' and '-', a letter or digit first")
-        if not value:
-            raise Invalid.field("value", "must not be empty")
+        references.check(name, value)
         self._change(lambda secrets: secrets | {name: value})
 
     def names(self) -> Sequence[str]:
@@ -107,21 +78,10 @@ class FileSecretStore:
         self._change(without)
 
     def derive(self, purpose: str) -> bytes:
-        """A 32-byte key for that purpose (HKDF with SHA-256, RFC 5869); the same each time."""
-        return HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"overnight/" + purpose.encode()).derive(self._master)
+        """A 32-byte key for that purpose; the same each time."""
+        return self._master.derive(purpose)
 
     # Behind it
-
-    def _variable(self, name: str) -> str:
-        if name.startswith(_OWN_VARIABLES):
-            raise NotFound(f"env:{name} is Overnight's own and not given to flows; use: overnight secrets set NAME")
-        value = self._environ.get(name)
-        if value is None:
-            raise NotFound(
-                f"the environment variable {name} is not set where Overnight runs; set it there, or keep the value "
-                f"with: overnight secrets set {name}, and refer to it as secret:{name}"
-            )
-        return value
 
     def _read(self) -> dict[str, str]:
         """What the file holds, decrypted anew only when it is another one."""
@@ -167,40 +127,3 @@ class FileSecretStore:
             ) from error
         secrets: dict[str, str] = json.loads(plain)
         return secrets
-
-
-def _given(text: str) -> bytes:
-    key = _decoded(text)
-    if key is None:
-        raise Invalid.field(
-            "OVERNIGHT_MASTER_KEY", "must be 32 bytes in base64; make them with: openssl rand -base64 32"
-        )
-    return key
-
-
-def _kept(path: Path) -> bytes:
-    """The key in the file, made where there is none; of two processes that make one, one wins."""
-    if not path.exists():
-        made = base64.b64encode(os.urandom(_KEY_BYTES)) + b"\n"
-        temporary = files.written(path.parent, made)
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
-        files.sync(path.parent)
-    if path.stat().st_mode & _NOBODY_ELSE:
-        raise Unavailable(f"others than its owner can read {path}; change that with: chmod 600 {path}")
-    key = _decoded(path.read_text("ascii", errors="replace"))
-    if key is None:
-        raise Unavailable(f"{path} is damaged: it must hold 32 bytes in base64; restore it from a backup")
-    return key
-
-
-def _decoded(text: str) -> bytes | None:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return key if len(key) == _KEY_BYTES else None

@@ -27,6 +27,11 @@ class Slots:
         """The executions that run here, with their attempts."""
         return tuple(self._attempts.items())
 
+    @property
+    def full(self) -> bool:
+        """Whether as many run here as may."""
+        return len(self._attempts) >= self.count
+
     def take(self, seconds: float) -> int:
         """Take all free slots, waiting up to so long for the first; how many they are."""
         if not self._free.acquire(timeout=seconds):

@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,15 +21,23 @@ from overnight.embedded.engine import Engine
 from overnight.embedded.inbox import Inbox, prepare
 from overnight.embedded.observe import Metrics
 from overnight.embedded.secrets import FileSecretStore
+from overnight.embedded.shared_runner import SharedRunner
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
+from overnight.embedded.sql.blobs import SqlBlobStore
+from overnight.embedded.sql.deployment import agreed_key
+from overnight.embedded.sql.queue import SHARED_VISIBILITY_SECONDS, VISIBILITY_SECONDS
+from overnight.embedded.sql.secrets import SqlSecretStore
 from overnight.embedded.workers import Workers
 from overnight.errors import Unavailable
 from overnight.executions import Event
 from overnight.flows.call import Allowed
-from overnight.ports import Ports
+from overnight.ports import BlobStore, Ports, SecretStore
 
 __all__ = ["Settings", "open_engine", "open_store"]
+
+UNUSED_FOR = timedelta(days=1)
+"""How long a blob stays that nobody refers to: whoever has put it may not have written the reference yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +45,9 @@ class Settings:
     """What an embedded engine is started with."""
 
     data: Path
-    """The folder of everything it keeps; nothing else does."""
+    """The folder of everything that this engine keeps, and no other engine."""
     database: str | None = None
-    """An SQLAlchemy URL; None is SQLite in the data folder."""
+    """An SQLAlchemy URL; None is SQLite in the data folder. PostgreSQL may be shared with other engines."""
     folders: Sequence[Path] = field(default_factory=lambda: (Path.cwd(),))
     """The folders of the Python agents: what lies below may be run."""
     packages: Sequence[str] = ()
@@ -54,24 +62,32 @@ class Settings:
     """Where `env:NAME` is looked up, and OVERNIGHT_MASTER_KEY."""
 
 
-def now() -> datetime:
-    """The time, UTC."""
-    return datetime.now(UTC)
-
-
 def open_engine(settings: Settings) -> Engine:
     """Open the data folder and build the engine over it; it isn't started yet.
 
     Raises Unavailable when another engine has the folder, or the database does not answer; Invalid (`database`,
-    `inbox`).
+    `inbox`, or OVERNIGHT_MASTER_KEY, where other engines on the database have another one).
     """
     if settings.inbox:
         prepare(settings.inbox)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data)
+    try:
+        database = _open_database(settings)
+        try:
+            return _engine(settings, database, lock)
+        except BaseException:
+            database.close()
+            raise
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
     metrics = Metrics()
-    database = _open_database(settings)
-    queue = SqlWorkQueue(database, now)
+    now = database.now
+    queue = SqlWorkQueue(database, now, SHARED_VISIBILITY_SECONDS if database.shared else VISIBILITY_SECONDS)
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
     allowed = Allowed(
@@ -79,6 +95,7 @@ def open_engine(settings: Settings) -> Engine:
     )
     workers = Workers(settings.workers, allowed, settings.data / "running")
     slots = Slots(workers, settings.workers)
+    metrics.running.set_function(lambda: len(slots.running))
     ports: Ports
 
     def observe(happened: str, /, **facts: Any) -> None:
@@ -86,40 +103,67 @@ def open_engine(settings: Settings) -> Engine:
         if happened.startswith("agent.") and facts.get("flow") == "langflow":
             workers.warm(langflow=True)  # lfx takes seconds to import: begin before the first run asks for it
 
-    def fan_out(event: Event) -> object:
-        return events.fan_out(ports, event)
+    def fan_out(event: Event) -> None:
+        database.afterwards(lambda: events.fan_out(ports, event))
 
+    blobs, sweep = _blobs(settings, database, store)
     ports = Ports(
         store=store,
         clock=clock,
         queue=queue,
-        runner=workers,
-        secrets=FileSecretStore(settings.data, settings.environ),
-        blobs=FolderBlobStore(settings.data / "blobs"),
+        runner=SharedRunner(workers, database) if database.shared else workers,
+        secrets=_secrets(settings, database),
+        blobs=blobs,
         bus=LocalBus(store, fan_out),
         courier=HttpCourier(allow_private=settings.allow_private),
         observe=observe,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}",  # containers are alike
     )
 
     def close() -> None:
         database.close()
         lock.close()
 
-    inbox = Inbox(ports, settings.inbox) if settings.inbox else None
-    engine = Engine(ports, clock, queue, slots, registry=metrics.registry, alone=True, close=close, inbox=inbox)
+    engine = Engine(
+        ports,
+        clock,
+        queue,
+        slots,
+        registry=metrics.registry,
+        alone=not database.shared,
+        sweep=sweep,
+        tell=database.tell,
+        close=close,
+        inbox=Inbox(ports, settings.inbox) if settings.inbox else None,
+    )
     queue.wake = engine.wake_dispatch
     clock.wake = engine.wake_alarms
+    database.listen(engine.hear)
     return engine
 
 
 def open_store(settings: Settings) -> tuple[SqlStore, Callable[[], None]]:
     """The store of a data folder, beside an engine or without one, to be read; and what closes it."""
     database = _open_database(settings)
-    return SqlStore(database, SqlWorkQueue(database, now), look_at, now), database.close
+    return SqlStore(database, SqlWorkQueue(database, database.now), look_at, database.now), database.close
+
+
+def _blobs(settings: Settings, database: Database, store: SqlStore) -> tuple[BlobStore, Callable[[], int]]:
+    """The blob store, and what sweeps a part of it."""
+    if database.shared:
+        table = SqlBlobStore(database, database.now)
+        return table, lambda: table.sweep(database.now() - UNUSED_FOR)
+    folder = FolderBlobStore(settings.data / "blobs")
+    return folder, lambda: folder.sweep(database.now() - UNUSED_FOR, store.used_blobs)
+
+
+def _secrets(settings: Settings, database: Database) -> SecretStore:
+    if not database.shared:
+        return FileSecretStore(settings.data, settings.environ)
+    return SqlSecretStore(database, agreed_key(database, settings.data, settings.environ), settings.environ)
 
 
 def _open_database(settings: Settings) -> Database:

@@ -23,8 +23,14 @@ LOG_BYTES = 65_536
 """How much of what an attempt prints is kept, counted from its end."""
 
 
+ENGINES_OWN = ("OVERNIGHT_API_TOKEN", "OVERNIGHT_MASTER_KEY")
+"""Variables of the engine's environment that no flow is to see."""
+
+
 def started() -> None:
     """Prepare a new worker process."""
+    for name in ENGINES_OWN:
+        os.environ.pop(name, None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):

@@ -25,6 +25,9 @@ from overnight.ports import RunReport, RunRequest
 
 __all__ = ["Workers"]
 
+CLOSE_SECONDS = 2.0
+"""How long the end of an engine waits for processes that are being started."""
+
 Answer = tuple[calls.Result | calls.FlowFailure, str]
 
 
@@ -90,19 +93,33 @@ class Workers:
         return ended.result()
 
     def submit(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
-        """Have an attempt run; `done` is told how it ended, by another thread, and must not take long."""
+        """Have an attempt run; `done` is told how it ended, by another thread, and must not take long.
+
+        An attempt that has to wait for its kind of processes to start holds up nobody else.
+        """
+        pool = self._pools["langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"]
+        if pool.is_started:
+            self._schedule(pool, request, done)
+        else:
+            threading.Thread(target=self._schedule, args=(pool, request, done), name="starting", daemon=True).start()
+
+    def _schedule(self, pool: "_Pool", request: RunRequest, done: Callable[[RunReport], None]) -> None:
         execution = request.execution
         log = self._logs / f"{execution.id}.{execution.attempt}"
-        kind = "langflow" if isinstance(request.agent.document.flow, LangflowFlow) else "plain"
-        processes = self._pools[kind].started()
-        with self._lock:
-            if self._closed:
-                running = None
-            else:
-                future = processes.schedule(
-                    worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
-                )
-                running = self._running[execution.id] = _Running(future)
+        try:
+            processes = pool.started()
+            with self._lock:
+                if self._closed:
+                    running = None
+                else:
+                    future = processes.schedule(
+                        worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
+                    )
+                    running = self._running[execution.id] = _Running(future)
+        except Exception as error:  # noqa: BLE001 - whatever keeps processes from starting, the attempt has an end
+            failure = Failure(type="WorkerNotStarted", message=f"no worker process could be started: {error}")
+            done(RunReport(AttemptOutcome.LOST, failure=failure))
+            return
         if running is None:
             done(RunReport(AttemptOutcome.INTERRUPTED))
             return
@@ -149,7 +166,13 @@ class _Pool:
         self._count = count
         self._processes: ProcessPool | None = None
         self._ready = False
+        self._begun = False
         self._lock = threading.Lock()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether asking for them keeps nobody waiting."""
+        return self._begun
 
     def started(self) -> ProcessPool:
         """The processes; waits for those that are being started."""
@@ -158,6 +181,7 @@ class _Pool:
                 self._processes = ProcessPool(
                     max_workers=self._count, initializer=worker.started, context=_context(self._kind)
                 )
+            self._begun = self._processes.active
             return self._processes
 
     def ready(self) -> None:
@@ -168,11 +192,15 @@ class _Pool:
                 self._ready = True
 
     def close(self) -> None:
-        """End them."""
-        with self._lock:
+        """End them. Those that are only being started end with the engine, by themselves."""
+        if not self._lock.acquire(timeout=CLOSE_SECONDS):
+            return
+        try:
             if self._processes is not None:
                 self._processes.stop()  # type: ignore[no-untyped-call]
                 self._processes.join()
+        finally:
+            self._lock.release()
 
 
 def _context(kind: str) -> "multiprocessing.context.BaseContext":

@@ -23,6 +23,7 @@ from overnight.embedded.sql.schema import (
     subscriptions,
 )
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.embedded.sql.uses import Uses, of_agent
 from overnight.errors import AgentExists, AgentNotFound
 from overnight.ports import Page
 from overnight.triggers import EventTrigger
@@ -109,10 +110,11 @@ def _subscribers(names: int) -> Statement:
 class Agents:
     """Agents in their tables; their states go through the gates."""
 
-    def __init__(self, database: Database, gates: Gates, hooks: Hooks) -> None:
+    def __init__(self, database: Database, gates: Gates, hooks: Hooks, uses: Uses) -> None:
         self._database = database
         self._gates = gates
         self._hooks = hooks
+        self._uses = uses
         self._versions: dict[tuple[str, int], Agent] = {}
 
     # Within a transaction
@@ -132,6 +134,7 @@ class Agents:
         )
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
         self._hooks.keep(transaction, agent)
 
     def update(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
@@ -154,6 +157,7 @@ class Agents:
         )
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
+        self._uses.keep(transaction, agent.id, of_agent(agent))
         self._hooks.keep(transaction, agent)
         return self._gates.replace(transaction, gate, agent, state)
 
@@ -179,6 +183,7 @@ class Agents:
             del self._versions[known]
         for statement in _FORGET:
             transaction.run(statement, agent_id=agent_id)
+        self._uses.drop(transaction, [agent_id])
 
     def _check_name(self, transaction: Transaction, agent: Agent) -> None:
         row = transaction.one(_NAMED, name=agent.name)

@@ -1,18 +1,28 @@
-"""The alarm clock: a table of when each armed schedule rings next, which the engine's loop reads."""
+"""The alarm clock: a table of when each armed schedule rings next, which the engine's loop reads.
+
+Where several engines share the table, each alarm goes to one of them, which has it to itself for a while; should it
+die, the alarm rings again for another one. A tick that is fired twice is recorded once, so that is only to spare work.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, select, update
 
 from overnight.agents import Agent, AgentState, Armed
-from overnight.embedded.sql.database import Database, Transaction
+from overnight.embedded.sql.database import Database, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import alarms
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 
 __all__ = ["Alarm", "RingsAt", "SqlAlarmClock"]
+
+CLAIM = timedelta(seconds=10)
+"""How long an alarm that was given to one engine is not given to another."""
+
+CLAIMED_AT_ONCE = 32
+"""How many alarms an engine takes at most, so that the others get some of those that ring at the same moment."""
 
 RingsAt = Callable[[Agent, str, Armed], datetime | None]
 """When the next tick of an agent's armed schedule is to be fired: its instant, and its jitter."""
@@ -49,6 +59,20 @@ _DUE = Statement(
     .where(alarms.c.due <= bindparam("now"))
     .order_by(alarms.c.due)
     .limit(bindparam("most"))
+)
+_RINGING = (
+    select(alarms.c.agent_id, alarms.c.trigger, alarms.c.due)
+    .where(alarms.c.due <= bindparam("now"))
+    .order_by(alarms.c.due)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("ringing")
+)
+_CLAIM = Statement(
+    update(alarms)
+    .where(alarms.c.agent_id == _RINGING.c.agent_id, alarms.c.trigger == _RINGING.c.trigger)
+    .values({"due": bindparam("until")})
+    .returning(alarms.c.agent_id, alarms.c.trigger, alarms.c.version, alarms.c.nominal, _RINGING.c.due)
 )
 _EARLIEST = Statement(select(func.min(alarms.c.due)))
 
@@ -98,19 +122,28 @@ class SqlAlarmClock:
     # The engine's loop
 
     def due(self, now: datetime, limit: int) -> Sequence[Alarm]:
-        """Alarms that ring, the longest due first."""
-        rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
+        """Alarms that ring, the longest due first; where others use the database too, they are ours for a while."""
+        if self._database.shared:
+            rows = self._claimed(now, min(limit, CLAIMED_AT_ONCE))
+        else:
+            rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
         return [
             Alarm(agent_id, trigger, version, from_us(nominal), from_us(due))
             for agent_id, trigger, version, nominal, due in rows
         ]
+
+    def _claimed(self, now: datetime, limit: int) -> list[Row]:
+        claim = {"now": to_us(now), "until": to_us(now + CLAIM), "most": limit}
+        rows = self._database.write(lambda transaction: transaction.all(_CLAIM, **claim))
+        return sorted(rows, key=lambda row: row[-1])
 
     def advance(self, rung: Iterable[tuple[Alarm, tuple[datetime, datetime] | None]]) -> None:
         """Set alarms that rang to their next tick (nominal instant, due time), or remove them where there is none.
 
         One that was armed anew or disarmed since it was read is left as it is.
         """
-        moves = list(rung)
+        # In order of key, so that no two engines wait for each other.
+        moves = sorted(rung, key=lambda move: (move[0].agent_id, move[0].trigger))
         if not moves:
             return
 

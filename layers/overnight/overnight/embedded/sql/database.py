@@ -1,9 +1,11 @@
 """A database as the verbs see it: work in a transaction that is durable when the call returns, and reads beside it."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import ArgumentError
 
 from overnight.embedded.sql.statement import Statement
 from overnight.errors import Invalid
@@ -74,7 +76,7 @@ class Transaction(Reading):
         self.unwritten: dict[str, None] = {}
         self.writes = 0
         self.before_commit: dict[str, Callable[[Transaction], None]] = {}
-        self.after_commit: list[Callable[[], None]] = []
+        self.after_commit: list[Callable[[], object]] = []
 
     def flush(self) -> None:
         """Write what was put off to the end."""
@@ -120,8 +122,20 @@ class Database(Protocol):
     def together(self, work: Callable[[], T]) -> T:
         """Do all that is read and written within as one transaction; it may be called again."""
 
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """Do it now; or, within `together` on a database that is shared, after the commit, when no row is locked."""
+
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed. Raises Unavailable."""
+
+    def now(self) -> datetime:
+        """The time, UTC, by the clock that rules leases and ticks: that of the database's server, if it has one."""
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Have `hear` told what other engines `tell`, where there are any; it must not take long."""
+
+    def tell(self, what: str) -> None:
+        """Tell the other engines, soon; what is told may be lost."""
 
     def close(self) -> None:
         """Finish what is under way, then close; afterwards everything raises Unavailable."""
@@ -133,15 +147,21 @@ def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database
     `sqlite://` is in memory, `sqlite:///overnight.db` a file, `postgresql://host/name` a server's. Raises Invalid,
     Unavailable.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Invalid.field("database", "is no URL: postgresql+psycopg://user:password@host/name") from error
     match parsed.get_backend_name():
         case "sqlite":
             from overnight.embedded.sql.sqlite import SqliteDatabase  # noqa: PLC0415 - a driver is imported when needed
 
             return SqliteDatabase(parsed, wake)
         case "postgresql":
-            from overnight.embedded.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415
-
+            try:
+                from overnight.embedded.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415
+            except ImportError as error:
+                message = "PostgreSQL needs a driver: pip install 'overnight[postgres]'"
+                raise Invalid.field("database", message) from error
             return PostgresqlDatabase(parsed, wake)
         case other:
             raise Invalid.field("database", f"{other!r} is none of the databases Overnight runs on: sqlite, postgresql")

@@ -1,9 +1,9 @@
 """Notifications on their way to a URL."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from overnight.embedded.sql.database import Database, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
@@ -11,7 +11,12 @@ from overnight.embedded.sql.schema import DUE, deliveries
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.ports import Delivery
 
-__all__ = ["Deliveries"]
+__all__ = ["CLAIM", "Deliveries"]
+
+CLAIM = timedelta(seconds=90)
+"""How long a delivery that was given to one engine is not given to another: longer than trying a few takes."""
+
+CLAIMED_AT_ONCE = 4
 
 
 def _overwrite(insert: Upsert) -> Insert:
@@ -29,6 +34,20 @@ _PUT = Statement(
 _COLUMNS = select(*(deliveries.c[name] for name in Delivery.__dataclass_fields__))
 _DUE = Statement(
     _COLUMNS.where(DUE, deliveries.c.due <= bindparam("now")).order_by(deliveries.c.due).limit(bindparam("most"))
+)
+_NEXT = (
+    select(deliveries.c.id, deliveries.c.due)
+    .where(DUE, deliveries.c.due <= bindparam("now"))
+    .order_by(deliveries.c.due)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("next")
+)
+_CLAIM = Statement(
+    update(deliveries)
+    .where(deliveries.c.id == _NEXT.c.id)
+    .values({"due": bindparam("until")})
+    .returning(*(_NEXT.c.due if name == "due" else deliveries.c[name] for name in Delivery.__dataclass_fields__))
 )
 _OF_AGENT = Statement(
     _COLUMNS.where(deliveries.c.agent_id == bindparam("agent_id"))
@@ -66,7 +85,13 @@ class Deliveries:
         self._database.write(work)
 
     def due(self, now: datetime, limit: int) -> Sequence[Delivery]:
-        """Deliveries whose time has come, the longest due first."""
+        """Deliveries whose time has come, the longest due first; where others use the database, ours for a while."""
+        if self._database.shared:
+            most, until = min(limit, CLAIMED_AT_ONCE), to_us(now + CLAIM)
+            rows = self._database.write(
+                lambda transaction: transaction.all(_CLAIM, now=to_us(now), until=until, most=most)
+            )
+            return sorted(map(_delivery, rows), key=lambda delivery: (delivery.due or now, delivery.id))
         rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
         return [_delivery(row) for row in rows]
 

@@ -24,6 +24,7 @@ from overnight.embedded.sql.schema import (
     executions,
 )
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
+from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
 from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
@@ -121,8 +122,9 @@ CHUNK = 1_000
 class Executions:
     """Executions in their tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, uses: Uses) -> None:
         self._database = database
+        self._uses = uses
 
     # Within a transaction
 
@@ -146,6 +148,8 @@ class Executions:
             retain_until=to_us(execution.retain_until),
             body=_json(execution),
         )
+        if inserted == 1:
+            self._uses.keep(transaction, execution.id, of_execution(execution))
         return inserted == 1
 
     def update(self, transaction: Transaction, before: Execution, revision: Revision) -> Execution | None:
@@ -171,8 +175,10 @@ class Executions:
         )
         if written != 1:
             return None
+        self._uses.keep(transaction, execution.id, set(of_execution(execution)) - set(of_execution(before)))
         attempt = revision.attempt
         if attempt is not None and attempt.number > 1:
+            self._uses.keep(transaction, execution.id, of_attempt(attempt))
             transaction.run(
                 _PUT_ATTEMPT,
                 execution_id=attempt.execution_id,
@@ -187,6 +193,7 @@ class Executions:
         if rows:
             for statement in _PRUNE:
                 transaction.run_each(statement, rows)
+            self._uses.drop(transaction, [row["execution_id"] for row in rows])
         return len(rows)
 
     # Reading, within a transaction or without

@@ -4,11 +4,11 @@ All that happens to one agent within a transaction is written as one row at its 
 grow with the number of callers who share the transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
 
 from overnight.agents import Agent, AgentState
 from overnight.embedded.sql.database import Reading, Row, Transaction
@@ -32,6 +32,11 @@ _READ = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")))
 _READ_BY_NAME = Statement(_JOINED.where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
 # Both rows: PostgreSQL reads again, after it waited, only what it locks.
 _LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=[states, agents]))
+_LOCK_ALL = Statement(
+    _JOINED.where(agents.c.id == any_(bindparam("ids", type_=ARRAY(Text))))
+    .order_by(agents.c.id)
+    .with_for_update(of=[states, agents])
+)
 _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
@@ -69,6 +74,14 @@ class Gates:
                 raise AgentNotFound(agent_id)
             gate = transaction.memory[agent_id] = self._gate(row)
         return gate
+
+    def lock_all(self, transaction: Transaction, agent_ids: Iterable[str]) -> None:
+        """Lock several, in one order for everybody, so that nobody waits for somebody who waits for him (PostgreSQL).
+
+        What is locked later in the transaction is among these.
+        """
+        for row in transaction.all(_LOCK_ALL, ids=sorted(set(agent_ids))):
+            transaction.memory[row[0]] = self._gate(row)
 
     def move(self, transaction: Transaction, gate: Gate, state: AgentState) -> AgentState:
         """Write the state at the end of the transaction; as it will be, with its `rev`."""

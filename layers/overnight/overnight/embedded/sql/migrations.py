@@ -15,7 +15,7 @@ from overnight.webhooks import hook_id
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 2
+VERSION = 3
 """The version of the tables in `schema`."""
 
 _HOOKS = """
@@ -25,10 +25,10 @@ CREATE TABLE hooks (
 )
 """
 
-Step = str | Callable[[Transaction], object]
+Step = str | Callable[[Transaction, Dialect], object]
 
 
-def _keep_hooks(transaction: Transaction) -> None:
+def _keep_hooks(transaction: Transaction, dialect: Dialect) -> None:  # noqa: ARG001
     """The addresses of the webhooks that there are."""
     for agent_id, body in transaction.all(_AGENTS):
         for trigger in json.loads(body)["document"]["triggers"]:
@@ -38,11 +38,49 @@ def _keep_hooks(transaction: Transaction) -> None:
                 )
 
 
+def _keep_blobs(transaction: Transaction, dialect: Dialect) -> None:
+    """The tables of blobs and secrets, and of what refers to blobs."""
+    of_bytes, end = ("BYTEA", "") if dialect.name == "postgresql" else ("BLOB", " WITHOUT ROWID")
+    for table in (
+        f"uses (owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (owner, digest)){end}",
+        f"blobs (digest TEXT NOT NULL, put_at BIGINT NOT NULL, content {of_bytes} NOT NULL, PRIMARY KEY (digest))",
+        f"secrets (name TEXT NOT NULL, value {of_bytes} NOT NULL, PRIMARY KEY (name))",
+    ):
+        transaction.run_sql(f"CREATE TABLE {table}")
+
+
+def _note_uses(transaction: Transaction, dialect: Dialect) -> None:
+    """Which blobs are needed by the rows that there are."""
+    for table, owner, path in (
+        ("agents", "id", "document.flow.langflow"),
+        ("agent_versions", "agent_id", "document.flow.langflow"),
+        ("executions", "id", "payload.blob"),
+        ("executions", "id", "input.blob"),
+        ("executions", "id", "output.blob"),
+        ("executions", "id", "first.log"),
+        ("attempts", "execution_id", "log"),
+    ):
+        if dialect.name == "postgresql":
+            digest = f"CAST(body AS jsonb) #>> '{{{path.replace('.', ',')}}}'"
+        else:
+            digest = f"json_extract(body, '$.{path}')"
+        transaction.run_sql(
+            f"INSERT INTO uses (owner, digest) SELECT {owner}, {digest} FROM {table} "  # noqa: S608 - all of it is ours
+            f"WHERE {digest} IS NOT NULL ON CONFLICT DO NOTHING"
+        )
+
+
 STEPS: Mapping[int, Sequence[Step]] = {
     2: (
         _HOOKS,
         "CREATE INDEX hooks_by_agent ON hooks (agent_id)",
         _keep_hooks,
+    ),
+    3: (
+        _keep_blobs,
+        "CREATE INDEX uses_by_digest ON uses (digest)",
+        "CREATE TABLE deployment (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
+        _note_uses,
     ),
 }
 """For each version but the first, the steps that make it of the one before. What is released never changes."""
@@ -87,6 +125,6 @@ def migrate(transaction: Transaction, dialect: Dialect) -> None:
             if isinstance(act, str):
                 transaction.run_sql(act)
             else:
-                act(transaction)
+                act(transaction, dialect)
     if version < VERSION:
         transaction.run(_MOVE, version=VERSION)

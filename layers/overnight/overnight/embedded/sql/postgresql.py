@@ -2,41 +2,68 @@
 
 It commits groups by itself, so each caller has a transaction of his own, on a connection of his own. Isolation is READ
 COMMITTED: every verb locks the state's row before it reads it, or writes on condition of the `rev` that it read.
+
+A transaction that was in somebody's way, or whose connection was lost before its commit, is tried again: it has done
+nothing. One whose connection was lost at the commit may have done everything; its caller is told that the database is
+unavailable, and everything that callers do can be done twice.
 """
 
 import logging
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import Engine, create_engine
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from overnight.embedded.sql.connections import Connection, Connections, gone, in_a_line
 from overnight.embedded.sql.database import Reading, Transaction, Work
 from overnight.embedded.sql.migrations import migrate
-from overnight.errors import Invalid, Unavailable
+from overnight.embedded.sql.servertime import ServerTime
+from overnight.embedded.sql.signals import Signals, measure
+from overnight.errors import Unavailable
 
 __all__ = ["PostgresqlDatabase"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-CONNECTIONS = 20
 TRIES = 10
 """How often a transaction is tried before its conflict is the caller's."""
+
+LOST = 2
+"""How often it is tried again because its connection was lost."""
+
+MEASUREMENTS = 5
+"""Of the server's time, before the first use of it; the best one counts."""
 
 _AGAIN = {
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available: it was waited for long enough
     "23505",  # unique_violation: somebody took the name, or the id, after we looked; he is seen the next time
 }
-_MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(4862115)"
-"""Any number that nothing else in the database locks by."""
+# Any number that nothing else in the database locks by. Other engines may wait for long while one migrates.
+_MIGRATION = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SELECT pg_advisory_xact_lock(4862115)",
+)
+
+
+class _Conflict(Exception):
+    """The transaction has done nothing, and may be tried again."""
+
+    def __init__(self, error: psycopg.Error, *, lost: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.lost = lost
 
 
 class PostgresqlDatabase:
@@ -46,62 +73,73 @@ class PostgresqlDatabase:
 
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
         self.wake = wake
-        try:
-            self._writers = self._pool(url)
-        except ModuleNotFoundError as error:
-            raise Invalid.field("database", "PostgreSQL needs a driver: pip install 'psycopg[binary]'") from error
-        self._readers = self._pool(url, isolation_level="AUTOCOMMIT")
-        self.dialect: Dialect = self._writers.dialect
-        self._error: type[Exception] = self.dialect.loaded_dbapi.Error
+        self._connections = Connections(url)
+        self.dialect: Dialect = self._connections.dialect
+        self._server = ServerTime()
         self._joined = threading.local()
+        self._signals: Signals | None = None
         self._closed = False
         try:
-            self.write(self._migrate)
+            self._begin()
         except BaseException:
             self.close()
             raise
 
-    @staticmethod
-    def _pool(url: URL, **options: Any) -> Engine:
-        return create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            pool_size=CONNECTIONS,
-            max_overflow=CONNECTIONS,
-            pool_pre_ping=True,
-            **options,
-        )
+    def _begin(self) -> None:
+        try:
+            with closing(self._connections.open()) as connection:
+                for _ in range(MEASUREMENTS):
+                    measure(connection, self._server)
+        except psycopg.Error as error:
+            raise Unavailable(f"the database does not answer: {in_a_line(error)}") from error
+        self.write(self._migrate)
 
     def _migrate(self, transaction: Transaction) -> None:
-        transaction.run_sql(_MIGRATION_LOCK)
+        for sql in _MIGRATION:
+            transaction.run_sql(sql)
         migrate(transaction, self.dialect)
 
     def close(self) -> None:
         """Close what nobody uses; what is under way closes when it is done."""
         self._closed = True
-        self._writers.dispose()
-        self._readers.dispose()
+        if self._signals is not None:
+            self._signals.close()
+            self._signals = None
+        self._connections.close()
+
+    # The other engines
+
+    def now(self) -> datetime:
+        """The server's time, UTC, which is the same for all engines."""
+        return self._server.now()
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Have `hear` told, from now on, what other engines `tell`; it must not take long."""
+        with self._connections.borrowed() as connection:
+            row = connection.execute("SELECT current_schema()").fetchone()
+        channel = f"overnight.{row[0] if row else ''}"[:63].replace('"', "_")
+        self._signals = Signals(self._connections.open, channel, uuid.uuid4().hex[:12], self._server, hear)
+
+    def tell(self, what: str) -> None:
+        """Tell the other engines, soon; what is told may be lost."""
+        if self._signals is not None:
+            self._signals.tell(what)
+
+    # Reading and writing
 
     def read(self, work: Callable[[Reading], T]) -> T:
         """Read what is committed, or, within `together`, what is about to be."""
         if (transaction := self._transaction) is not None:
             return work(transaction)
-        return self._on(self._readers, lambda cursor, _: work(Reading(cursor, self.dialect)))
+        return self._tried(lambda connection: self._read(work, connection))
 
     def write(self, work: Work[T]) -> T:
         """Do the work in a transaction, again where somebody was in its way."""
         if (transaction := self._transaction) is not None:
             return work(transaction)
-        for tries in range(1, TRIES + 1):
-            try:
-                result, after = self._on(self._writers, lambda cursor, commit: self._commit(work, cursor, commit))
-            except Unavailable as error:
-                if tries == TRIES or getattr(error.__cause__, "sqlstate", None) not in _AGAIN:
-                    raise
-                time.sleep(random.uniform(0, 0.01 * 2**tries))
-            else:
-                self._follow(after)
-                return result
-        raise AssertionError("unreachable")
+        result, after = self._tried(lambda connection: self._commit(work, connection))
+        self._follow(after)
+        return result
 
     def together(self, work: Callable[[], T]) -> T:
         """Do all that is read and written within as one transaction."""
@@ -117,33 +155,73 @@ class PostgresqlDatabase:
 
         return self.write(joined)
 
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """Do it now; or, within `together`, after the commit, when no row is locked any more."""
+        if (transaction := self._transaction) is not None:
+            transaction.after_commit.append(act)
+        else:
+            act()
+
     @property
     def _transaction(self) -> Transaction | None:
         """The transaction of `together` that this thread is in."""
         return getattr(self._joined, "transaction", None)
 
-    def _commit(self, work: Work[T], cursor: Any, commit: Callable[[], None]) -> tuple[T, list[Callable[[], None]]]:
-        transaction = Transaction(cursor, self.dialect, {})
-        result = work(transaction)
-        transaction.flush()
-        commit()
-        return result, transaction.after_commit
+    def _tried(self, work: Callable[[Connection], T]) -> T:
+        """Do the work on a connection, again where that may help. Raises Unavailable."""
+        lost = tries = 0
+        while True:
+            if self._closed:
+                raise Unavailable("the database is closed")
+            try:
+                return self._once(work)
+            except _Conflict as conflict:
+                tries += 1
+                lost += conflict.lost
+                if tries == TRIES or lost > LOST:
+                    raise _unavailable(conflict.error) from conflict.error
+            if tries > 1 or not lost:
+                time.sleep(random.uniform(0, min(0.5, 0.005 * 2**tries)))
 
-    def _on(self, pool: Engine, work: Callable[[Any, Callable[[], None]], T]) -> T:
-        """Do the work on a connection; what it didn't commit is rolled back when the connection is given back."""
-        if self._closed:
-            raise Unavailable("the database is closed")
-        try:
-            with closing(pool.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-                return work(cursor, connection.commit)
-        except self._error as error:
-            raise Unavailable(f"the database does not answer: {error}") from error
-        except (DBAPIError, PoolTimeoutError) as error:
-            raise Unavailable(f"the database does not answer: {getattr(error, 'orig', None) or error}") from error
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        with self._connections.borrowed() as connection:
+            try:
+                return work(connection)
+            except psycopg.Error as error:
+                lost = gone(connection, error)
+                if lost or error.sqlstate in _AGAIN:
+                    raise _Conflict(error, lost=lost) from error
+                raise _unavailable(error) from error
 
-    def _follow(self, after: list[Callable[[], None]]) -> None:
+    def _read(self, work: Callable[[Reading], T], connection: Connection) -> T:
+        with closing(connection.cursor()) as cursor:
+            return work(Reading(cursor, self.dialect))
+
+    def _commit(self, work: Work[T], connection: Connection) -> tuple[T, list[Callable[[], object]]]:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("BEGIN")
+            transaction = Transaction(cursor, self.dialect, {})
+            result = work(transaction)
+            transaction.flush()
+            if connection.info.transaction_status is not TransactionStatus.INTRANS:
+                raise RuntimeError("an error of the database was caught within a transaction")  # it would be no commit
+            try:
+                cursor.execute("COMMIT")
+            except psycopg.Error as error:
+                if gone(connection, error):
+                    raise Unavailable(f"the connection was lost at a commit: {in_a_line(error)}") from error
+                raise
+            return result, transaction.after_commit
+
+    def _follow(self, after: list[Callable[[], object]]) -> None:
         for act in dict.fromkeys(after):
             try:
                 act()
-            except Exception:  # noqa: BLE001 - the commit holds, whatever listens to it
+            except Exception:  # noqa: BLE001 - the commit holds, whatever follows it
                 _log.exception("what follows a commit failed")
+
+
+def _unavailable(error: psycopg.Error) -> Unavailable:
+    if error.sqlstate is None or error.sqlstate[:2] in {"08", "53", "57", "58"}:
+        return Unavailable(f"the database does not answer: {in_a_line(error)}")
+    return Unavailable(f"the database refused: {in_a_line(error)}")

@@ -19,9 +19,11 @@ from overnight.embedded.sql.schema import queue
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.executions import Execution, Message
 
-__all__ = ["SqlWorkQueue"]
+__all__ = ["SHARED_VISIBILITY_SECONDS", "VISIBILITY_SECONDS", "SqlWorkQueue"]
 
 VISIBILITY_SECONDS = 30.0
+SHARED_VISIBILITY_SECONDS = 10.0
+"""Where several engines share a database, what one of them took and did not begin is given to another after this."""
 
 _Key = tuple[str, int, str]
 

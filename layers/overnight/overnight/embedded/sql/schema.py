@@ -5,7 +5,7 @@ each of them; with them every query costs the same however long the history is. 
 repeats its condition literally, so the conditions have names here.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 __all__ = [
     "ALIVE",
@@ -21,15 +21,19 @@ __all__ = [
     "agents",
     "alarms",
     "attempts",
+    "blobs",
     "deliveries",
+    "deployment",
     "events",
     "executions",
     "hooks",
     "metadata",
     "periods",
     "queue",
+    "secrets",
     "states",
     "subscriptions",
+    "uses",
 ]
 
 metadata = MetaData()
@@ -254,4 +258,37 @@ Index(
     deliveries.c.due,
     sqlite_where=DUE,
     postgresql_where=DUE,
+)
+
+# What refers to blobs, wherever those are kept: executions and agents by their ids.
+uses = Table(
+    "uses",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+Index("uses_by_digest", uses.c.digest)
+
+# Where several engines share a database, blobs and secrets are in it, too; else they are files, and these stay empty.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("put_at", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )

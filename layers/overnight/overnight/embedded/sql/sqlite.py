@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -138,6 +139,18 @@ class SqliteDatabase:
         with self._exclusive:
             self._connection.close()
 
+    # There are no other engines
+
+    def now(self) -> datetime:
+        """The time of this machine, UTC."""
+        return datetime.now(UTC)
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Nobody else tells anything."""
+
+    def tell(self, what: str) -> None:
+        """Nobody else hears."""
+
     def _refuse_the_rest(self) -> None:
         while True:
             try:
@@ -208,6 +221,10 @@ class SqliteDatabase:
 
         return self.write(joined)
 
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """Do it now: nobody else is kept waiting by it, and one commit is cheaper than two."""
+        act()
+
     @property
     def _transaction(self) -> Transaction | None:
         """The transaction of `together` that this thread is in."""
@@ -231,7 +248,7 @@ class SqliteDatabase:
                 return
 
     def _do(self, jobs: list[_Job]) -> None:
-        after: list[Callable[[], None]] = []
+        after: list[Callable[[], object]] = []
         try:
             after = self._do_together(jobs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the callers', who wait for it
@@ -249,7 +266,7 @@ class SqliteDatabase:
             except Exception:  # noqa: BLE001 - the commit holds, whatever listens to it
                 _log.exception("what follows a commit failed")
 
-    def _do_alone(self, job: _Job, *, reraise: bool = False) -> list[Callable[[], None]]:
+    def _do_alone(self, job: _Job, *, reraise: bool = False) -> list[Callable[[], object]]:
         try:
             return self._do_together([job])
         except BaseException as error:
@@ -258,7 +275,7 @@ class SqliteDatabase:
             job.error = self._translated(error)
             return []
 
-    def _do_together(self, jobs: list[_Job]) -> list[Callable[[], None]]:
+    def _do_together(self, jobs: list[_Job]) -> list[Callable[[], object]]:
         """One transaction; raises, with nothing written, where it can't be told apart who failed."""
         with self._exclusive:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -18,6 +18,7 @@ from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
 from overnight.embedded.sql.statement import Statement
+from overnight.embedded.sql.uses import Uses
 from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
 from overnight.ports import (
     Admission,
@@ -62,8 +63,9 @@ class SqlStore:
         self._queue = queue
         self._gates = Gates(look_at)
         self._hooks = Hooks(database)
-        self._agents = Agents(database, self._gates, self._hooks)
-        self._executions = Executions(database)
+        self._uses = Uses(database)
+        self._agents = Agents(database, self._gates, self._hooks, self._uses)
+        self._executions = Executions(database, self._uses)
         self._events = Events(database, now)
         self._deliveries = Deliveries(database)
 
@@ -194,9 +196,17 @@ class SqlStore:
 
         return self._database.write(work)
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:
         """Several verbs as one transaction."""
-        return self._database.together(work)
+        if not self._database.shared:
+            return self._database.together(work)
+        ids = tuple(agents)
+
+        def locked() -> T:
+            self._database.write(lambda transaction: self._gates.lock_all(transaction, ids))
+            return work()
+
+        return self._database.together(locked if ids else work)
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
@@ -329,6 +339,10 @@ class SqlStore:
             return self._executions.prune(transaction, now, limit) + self._events.prune(transaction, now, limit)
 
         return self._database.write(work)
+
+    def used_blobs(self, digests: Sequence[str]) -> set[str]:
+        """Those of these blobs that an execution or an agent refers to."""
+        return self._uses.used(digests)
 
     def healthy(self) -> None:
         """Raises Unavailable when the store does not answer."""

@@ -1,0 +1,59 @@
+"""What the embedded engine tells: a flow of its schedule, and /metrics of what runs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from overnight.agents import Agent, AgentDocument
+from overnight.embedded.wiring import Settings, open_engine
+from overnight.embedded.workers import _call
+from overnight.executions import Execution, FiringKind, Status
+from overnight.ports import RunRequest
+
+NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+
+def test_a_flow_is_told_the_schedule_that_fired_it():
+    document = AgentDocument.model_validate(
+        {
+            "name": "report",
+            "flow": {"python": "reports:daily"},
+            "triggers": [{"name": "workdays", "cron": "0 8 * * 1-5", "timezone": "Europe/Lisbon"}],
+        }
+    )
+    execution = Execution(
+        id="0" * 32,
+        agent_id="a",
+        agent="report",
+        status=Status.RUNNING,
+        kind=FiringKind.SCHEDULE,
+        dedupe_key="tick:workdays:2026-11-20T08:00:00Z",
+        trigger="workdays",
+        agent_version=1,
+        created_at=NOW,
+    )
+    request = RunRequest(
+        execution=execution,
+        agent=Agent(id="a", document=document, created_at=NOW, updated_at=NOW),
+        flow_json=None,
+        input={},
+        variables={},
+        api_key=None,
+        payload=None,
+        session_id="s",
+        timeout_seconds=1,
+    )
+
+    firing = _call(request).firing
+
+    assert (firing.cron, firing.timezone) == ("0 8 * * 1-5", "Europe/Lisbon")
+
+
+def test_metrics_count_the_attempts_that_run(tmp_path: Path):
+    engine = open_engine(Settings(data=tmp_path, workers=1))
+    try:
+        assert engine.registry.get_sample_value("overnight_running_attempts") == 0
+        engine._slots._attempts["0" * 32] = 1
+        assert engine.registry.get_sample_value("overnight_running_attempts") == 1
+        engine._slots._attempts.clear()
+    finally:
+        engine.close()
