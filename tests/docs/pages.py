@@ -15,6 +15,8 @@ WRITTEN_BY_HAND = (
     "docs/guide.md",
     "docs/webhooks.md",
     "docs/agents.md",
+    "docs/events.md",
+    "docs/langflow.md",
     "docs/operate.md",
     "docs/postgresql.md",
     "docs/troubleshooting.md",

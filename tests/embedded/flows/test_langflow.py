@@ -171,7 +171,7 @@ def test_a_tick_reaches_the_schedule_node():
     text = ran(schedule_flow(), None, firing=firing).text
     assert "2026-11-20T08:00:00+00:00" in text
     assert "missed_ticks" in text
-    assert "tick:hourly" in text
+    assert "tick:2026-11-20" in text
     assert "scheduled_at" not in (ran(schedule_flow(), None).text or "")
 
 

@@ -152,6 +152,21 @@ def test_a_dry_run_only_shows_the_plan(project, overnight, engine, wire) -> None
     }
 
 
+def test_a_dry_run_shows_the_triggers_of_a_flow_and_what_will_not_work(project, overnight, engine) -> None:
+    engine.on(f"PUT {AGENTS}/report", plan_of(report="unchanged"))
+    trigger = {"name": "Sched-1", "cron": "0 8 * * *", "timezone": "UTC", "jitter_seconds": 0, "exclude": None}
+    plan = {"action": "create", "changed": [], "of_flow": [trigger], "warnings": ["Slack (S) is fired by nothing"]}
+    engine.on(f"PUT {AGENTS}/hello", plan)
+
+    ran = overnight("apply", "--dry-run")
+
+    assert ran.out.splitlines()[1:] == [
+        "create     hello",
+        "             trigger Sched-1, of the flow: cron 0 8 * * *, timezone UTC",
+    ]
+    assert ran.err == "warning: hello: Slack (S) is fired by nothing\n"
+
+
 def test_what_the_engine_objects_to_is_said_before_anything_is_applied(project, overnight, engine, wire) -> None:
     objection = wire.problem(422, "invalid", "invalid", schedule__cron="too frequent")
     engine.on(f"PUT {AGENTS}/report", objection, 422)

@@ -1,6 +1,7 @@
 """Tweaks that fit nothing are refused before the run; a firing reaches its trigger node."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_tick_reaches_the_schedule_node():
     assert event == {
         "kind": "schedule",
         "provider": None,
-        "dedupe_key": "tick:schedule:2026-11-20T08:00:00Z",
+        "dedupe_key": "tick:2026-11-20T08:00:00+00:00",
         "attempt": 1,
         "payload": {"scheduled_at": "2026-11-20T08:00:00+00:00", "cron": "0 8 * * 1-5", "timezone": "Europe/Lisbon"},
     }
@@ -136,12 +137,20 @@ def test_a_test_firing_says_so():
 
 
 def test_a_delivery_reaches_both_kinds_of_webhook_nodes():
-    tweaks = fired(SCHEDULE, INBOUND, CLASSIC, kind="webhook", trigger="orders", payload={"order": 42})
+    payload = {"headers": {"content-type": "application/json"}, "query": {}, "body": {"order": 42}}
+    tweaks = fired(SCHEDULE, INBOUND, CLASSIC, kind="webhook", trigger="orders", payload=payload)
     assert sorted(tweaks) == ["Inbound-1", "Webhook-1"]
     event = event_of(tweaks, "Inbound-1")
     assert event["kind"] == "inbound_webhook"
+    assert re.fullmatch("ingress:webhook:[0-9a-f]{32}", event["dedupe_key"])
     assert event["payload"] == {"provider": "webhook", "delivery": {"order": 42}}
     assert json.loads(tweaks["Webhook-1"]["data"]) == {"order": 42}
+
+
+@pytest.mark.parametrize(("body", "told"), [(None, ""), ("plain text", "plain text"), ([1], "[1]")])
+def test_a_classic_webhook_node_is_told_the_text_that_was_posted(body, told):
+    payload = {"headers": {}, "query": {}, "body": body}
+    assert fired(CLASSIC, kind="webhook", payload=payload) == {"Webhook-1": {"data": told}}
 
 
 def test_the_trigger_of_a_node_reaches_this_node_alone():

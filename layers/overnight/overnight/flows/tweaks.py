@@ -4,6 +4,7 @@ lfx ignores a tweak that fits no node or field; here it is an error, found befor
 """
 
 import difflib
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -164,11 +165,18 @@ def _event(node: Node, call: Call) -> dict[str, JSON]:
         "event_id": str(uuid.uuid5(_NAMESPACE, call.execution_id)),
         "kind": "schedule" if node.type == SCHEDULE else "inbound_webhook",
         "provider": None,
-        "dedupe_key": call.firing.dedupe_key,
+        "dedupe_key": _dedupe_key(node, call.firing),
         "attempt": call.attempt - 1,
         "payload": payload | ({"test": True} if call.firing.test else {}),
     }
     return {EVENT_FIELD: json.dumps(event)}
+
+
+def _dedupe_key(node: Node, firing: FiringContext) -> str:
+    """The firing's own key, in the form that Langflow gives it."""
+    if node.type == SCHEDULE and firing.nominal is not None:
+        return f"tick:{_utc(firing.nominal)}"
+    return f"ingress:webhook:{hashlib.sha256(firing.dedupe_key.encode()).hexdigest()[:32]}"
 
 
 def _schedule_payload(node: Node, firing: FiringContext) -> dict[str, JSON]:
