@@ -1,9 +1,11 @@
-# For users: demo, serve. For developers: the rest. Each target first makes .venv what it needs (tools/setup).
+# For users: demo, serve; on AWS: synth, bootstrap, deploy, diff, destroy. For developers: the rest.
+# Each target first makes .venv what it needs (tools/setup).
 # PYTHON=/path/to/python3 chooses the interpreter, ARGS='…' goes to the command. GNU make 3.81 is enough.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo serve test test-slow check bench docs format lock clean venv-uv venv-demo venv-dev
+.PHONY: help demo serve synth bootstrap deploy diff destroy test test-slow check bench docs format lock clean
+.PHONY: venv-uv venv-demo venv-infra venv-dev
 
 # Without bytecode every process would compile lfx anew, which takes longer than a test.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,6 +22,22 @@ demo: venv-demo ## watch flows and agents run unattended, about 30 s after insta
 
 serve: venv-demo ## start the embedded engine, e.g. ARGS='--port 8080'
 	@.venv/bin/overnight serve $(ARGS)
+
+synth: venv-infra ## write the CloudFormation template to cdk.out, e.g. ARGS='-c name=night-shift'
+	@tools/cdk synth --quiet $(ARGS)
+
+bootstrap: venv-infra ## prepare an AWS account and region for the CDK, once
+	@tools/cdk bootstrap $(ARGS)
+
+deploy: venv-infra ## deploy the stack into your AWS account, or update it
+	@tools/cdk deploy $(ARGS)
+
+diff: venv-infra ## show what a deployment would change
+	@tools/cdk diff $(ARGS)
+
+destroy: venv-infra ## remove the stack, and list what stays
+	@tools/cdk destroy $(ARGS)
+	@$(RUN) infra.remains $(ARGS)
 
 test: venv-dev ## the tests that are quick
 	$(RUN) pytest -m "not slow" $(ARGS)
@@ -47,8 +65,8 @@ lock: venv-uv ## resolve requirements/ from pyproject.toml, e.g. ARGS=--upgrade
 	tools/lock $(ARGS)
 
 clean: ## remove the virtual environment and all caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-venv-uv venv-demo venv-dev:
+venv-uv venv-demo venv-infra venv-dev:
 	@tools/setup $(subst venv-,,$@)

@@ -345,7 +345,7 @@ def test_at_the_end_the_outcome_comes_first_and_the_release_last(world: World):
     writes: list[str] = []
     world.watch_writes(writes.append)
     run.run(world.ports, message)
-    assert writes == [
+    assert [write for write in writes if write != "queue.send"] == [  # a send goes with the write where that is SQL
         "store.revise",  # running
         "store.revise",  # failed
         "store.put_event", "store.admit", "store.event_done", "bus.publish",

@@ -40,10 +40,6 @@ def row(world: World, execution: Execution, **fields: Any) -> None:
     world.store.revise(execution.id, lambda row: Revision(row.model_copy(update=fields)))
 
 
-def remove(world: World, execution: Execution) -> None:
-    world.database.write(lambda transaction: transaction.run_sql(f"DELETE FROM executions WHERE id = '{execution.id}'"))
-
-
 def insert(world: World, nominal_minutes: int, key: str, **fields: Any) -> None:
     """Put a record into the ledger that nobody asked for."""
     nominal = BEGIN + timedelta(minutes=nominal_minutes)
@@ -86,15 +82,15 @@ def running(world: World) -> Execution:
 
 
 def lose_tick(world: World) -> None:
-    remove(world, world.rows()[5])
+    world.lose(world.rows()[5])
 
 
 def lose_first_tick(world: World) -> None:
-    remove(world, world.rows()[0])
+    world.lose(world.rows()[0])
 
 
 def lose_last_tick(world: World) -> None:
-    remove(world, world.rows()[-1])
+    world.lose(world.rows()[-1])
 
 
 def second_record(world: World) -> None:
@@ -112,11 +108,13 @@ def no_tick(world: World) -> None:
 def no_slot(world: World) -> None:
     pending(world)
     state(world, running={})
+    world.advance(minutes=1)
 
 
 def not_in_line(world: World) -> None:
     waiting(world)
     state(world, line=())
+    world.advance(minutes=1)
 
 
 def no_due(world: World) -> None:
@@ -129,7 +127,7 @@ def runs_without_slot(world: World) -> None:
 
 
 def line_and_due(world: World) -> None:
-    row(world, waiting(world), due=world.now)
+    row(world, waiting(world), due=world.now - timedelta(minutes=5))
 
 
 def line_and_slot(world: World) -> None:
@@ -222,7 +220,7 @@ def test_damage_is_found(damaged: World, damage: Callable[[World], None], kind: 
 
 def test_a_finding_names_agent_trigger_time_and_execution(damaged: World):
     gone = damaged.rows()[5]
-    remove(damaged, gone)
+    damaged.lose(gone)
     (finding,) = damaged.verify().findings
     assert (finding.kind, finding.agent, finding.trigger, finding.at) == ("hole", "agent", "schedule", gone.nominal)
     no_tick(damaged)
@@ -240,7 +238,7 @@ def test_one_agent_alone_can_be_looked_at(damaged: World):
 
 def test_only_the_range_asked_for_is_looked_at(damaged: World):
     gone = damaged.rows()[5]
-    remove(damaged, gone)
+    damaged.lose(gone)
     assert gone.nominal
     for since, until, found in (
         (BEGIN, gone.nominal, False),

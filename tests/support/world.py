@@ -6,7 +6,7 @@
     assert [row.status for row in world.rows("daily")] == ["succeeded"]
     world.check()
 
-Another database is one more entry of STORES.
+Another store is one more entry of STORES.
 """
 
 import base64
@@ -34,15 +34,51 @@ from overnight.embedded.bus import LocalBus
 from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.executions import AttemptOutcome, Event, Execution, Message
-from overnight.ports import ExecutionFilter, Ports, RunReport, Tick
+from overnight.ports import ExecutionFilter, Ports, RunReport, Store, Tick
 
 __all__ = ["STORES", "World", "instant", "statuses"]
 
-STORES: Mapping[str, Callable[[], Database]] = {
+DATABASES: Mapping[str, Callable[[], Database]] = {
     "sqlite": lambda: open_database("sqlite://"),
     "postgresql": postgresql.emptied,
 }
-"""The databases on which everything must hold identically."""
+
+
+class Sql:
+    """The store in the same database as queue and alarms."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, queue: SqlWorkQueue, now: Callable[[], datetime]) -> Store:
+        """The store, as a process opens it that starts."""
+        return SqlStore(self._database, queue, look_at, now)
+
+    def lose(self, execution_id: str) -> None:
+        """Delete an execution's row behind the store's back."""
+        self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
+
+
+class DynamoDb:
+    """The store in a table on moto."""
+
+    def __init__(self, _: Database) -> None:
+        from tests.support import aws  # noqa: PLC0415 - moto is slow to import
+
+        self._aws = aws
+        self._table = aws.make_table(aws.fresh("world"))
+
+    def open(self, _: SqlWorkQueue, now: Callable[[], datetime]) -> Store:
+        """The store, as a process opens it that starts."""
+        return self._aws.open_store(self._table, look_at, now)
+
+    def lose(self, execution_id: str) -> None:
+        """Delete an execution's row behind the store's back."""
+        self._aws.delete(self._table, f"EXEC#{execution_id}", "EXEC")
+
+
+STORES: Mapping[str, type[Sql | DynamoDb]] = {"dynamodb": DynamoDb} | dict.fromkeys(DATABASES, Sql)
+"""The stores on which everything must hold identically; DynamoDB's queue and alarms are in a database in memory."""
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 
@@ -91,7 +127,8 @@ class World:
 
     def __init__(self, kind: str = "sqlite", *, at: datetime = BEGIN, database: Database | None = None) -> None:
         self.kind = kind
-        self.database = database or STORES[kind]()
+        self.database = database or DATABASES.get(kind, DATABASES["sqlite"])()
+        self._stored = STORES[kind](self.database)
         self.began = self.now = at
         self.chance = 0.5
         self.flows = Flows()
@@ -105,7 +142,7 @@ class World:
 
     def _open(self) -> None:
         self.queue = SqlWorkQueue(self.database, lambda: self.now)
-        self.store = SqlStore(self.database, self.queue, look_at, lambda: self.now)
+        self.store = self._stored.open(self.queue, lambda: self.now)
         self.clock = SqlAlarmClock(self.database, alarm_at)
         self.ports = Ports(
             store=self.store,
@@ -148,6 +185,10 @@ class World:
         self.die()
         self.holding.clear()
         self._open()
+
+    def lose(self, execution: Execution) -> None:
+        """Let a record be gone, which nothing in an engine ever does."""
+        self._stored.lose(execution.id)
 
     # Time
 

@@ -3,6 +3,7 @@
 `HttpResolverLocal` and `APIGatewayRestResolver` serve the very same routes; what each adds stands with its engine.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ from overnight.api import (
 )
 from overnight.api.bodies import JsonBodies
 from overnight.api.problems import MethodNotAllowed, RouteNotFound
+from overnight.api.routing import Router
 from overnight.errors import Unverified
 from overnight.ports import Ports
 
@@ -54,8 +56,11 @@ ROUTERS = (
 )
 
 
-def mount(resolver: R, ports: Ports) -> R:
-    """Serve the API of the engine behind these ports on a resolver that was made with `enable_validation=True`."""
+def mount(resolver: R, ports: Ports, routers: Sequence[Router] = ROUTERS) -> R:
+    """Serve the API of the engine behind these ports on a resolver that was made with `enable_validation=True`.
+
+    All of it, unless fewer routers are named: where the public comes in, there is nothing but the front door.
+    """
     # Powertools reads bodies in its own way, which takes forms, and answers what is no JSON with 422.
     resolver._request_validation_middleware = JsonBodies()  # type: ignore[no-untyped-call]  # noqa: SLF001
 
@@ -64,7 +69,7 @@ def mount(resolver: R, ports: Ports) -> R:
         return next_middleware(app)
 
     resolver.use(middlewares=[with_ports])
-    for router in ROUTERS:
+    for router in routers:
         # A copy, because a router remembers the resolver that it was included in: two engines must share nothing.
         resolver.include_router(copy(router))
     _refuse_in_our_words(resolver)

@@ -21,7 +21,7 @@ from overnight.executions import Reason
 from overnight.ports import Change, Ports, Transition
 from overnight.triggers import DateTrigger, Schedule
 
-__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "rezone", "start", "stop"]
+__all__ = ["arm", "create", "delete", "edit", "fail", "pause", "resume", "revive", "rezone", "start", "stop"]
 
 Changed = tuple[Agent, AgentState]
 
@@ -149,6 +149,19 @@ def delete(ports: Ports, ref: str, *, if_match: int | None = None) -> None:
     _change(ports, ref, move, "agent.deleted")
 
 
+def revive(ports: Ports, ref: str, document: AgentDocument) -> Changed:
+    """Take a retired agent up again, with its history, under this document. Raises AgentNotFound and AgentExists."""
+
+    def move(agent: Agent, state: AgentState, now: datetime) -> Change | None:
+        if agent.deleted_at is None:
+            return None
+        update = {"document": document, "version": agent.version + 1, "updated_at": now, "deleted_at": None}
+        status = AgentStatus.ACTIVE if document.enabled else AgentStatus.STOPPED
+        return _changed(agent, agent.model_copy(update=update), state, status, now)
+
+    return _change(ports, ref, move, "agent.revived", of_retired=True)
+
+
 Move = Callable[[Agent, AgentState, datetime], Change | None]
 
 
@@ -161,14 +174,14 @@ def _to(status: AgentStatus, ended: str = "error", note: str | None = None) -> M
     return move
 
 
-def _change(ports: Ports, ref: str, move: Move, happened: str) -> Changed:
+def _change(ports: Ports, ref: str, move: Move, happened: str, *, of_retired: bool = False) -> Changed:
     """Make the change, as soon as the ledger allows it, and carry out what follows from it."""
     agent_id = ports.store.agent(ref).id
     while True:
         now = ports.now()
 
         def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
-            if agent.deleted_at:
+            if agent.deleted_at and not of_retired:
                 raise AgentNotFound(ref)
             return move(agent, state, now)
 

@@ -6,7 +6,7 @@ message ──> start ──> flow ──> outcome ──> publish ──> relea
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -19,7 +19,11 @@ from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
 from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
 
-__all__ = ["Ended", "Started", "cancel", "finish", "requested", "run", "start"]
+__all__ = ["LEASE_MARGIN_SECONDS", "Ended", "Started", "cancel", "finish", "requested", "run", "start"]
+
+
+LEASE_MARGIN_SECONDS = 10.0
+"""So long after the moment at which an attempt must have ended, its lease is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,17 @@ def start(ports: Ports, message: Message) -> Started | None:
     if message.kind == "retry" and not retry.claim(ports, message):
         return None
     now = ports.now()
-    lease = Lease(worker=ports.worker, until=now + timedelta(seconds=ports.lease_seconds))
     try:
-        revised = ports.store.revise(message.execution_id, lambda row: attempts.begin(row, message.attempt, lease, now))
-        execution = revised[0].execution if revised else ports.store.execution(message.execution_id)
+        execution = ports.store.execution(message.execution_id)
     except ExecutionNotFound:
         return None
-    if revised and execution.status is Status.RUNNING:
+    agent = definition(ports, execution)
+    lease = _lease(ports, agent, now)
+    begun = ports.store.revise(
+        execution.id, lambda row: attempts.begin(row, message.attempt, lease, now), known=execution
+    )
+    if begun:
+        execution = begun[0].execution
         ports.observe(
             "execution.started",
             agent=execution.agent,
@@ -76,14 +84,20 @@ def start(ports: Ports, message: Message) -> Started | None:
             lateness_seconds=execution.lateness_seconds if execution.attempt == 1 else None,
             wait_seconds=(now - execution.created_at).total_seconds() if execution.attempt == 1 else None,
         )
-        return Started(execution, definition(ports, execution))
-    agent = definition(ports, execution)
+        return Started(execution, agent)
+    execution = ports.store.execution(execution.id)
     if expired := ports.store.revise(execution.id, lambda row: attempts.expire(row, agent, now), known=execution):
         execution = expired[0].execution
         ports.observe("execution.skipped", agent=execution.agent, execution_id=execution.id, reason=execution.reason)
     if execution.status.terminal:
         leftover(ports, execution, message.attempt)
     return None
+
+
+def _lease(ports: Ports, agent: Agent, now: datetime) -> Lease:
+    """The lease of an attempt that starts: no longer than it may take, where it isn't renewed until then."""
+    seconds = min(ports.lease_seconds, agent.document.timeout_seconds + LEASE_MARGIN_SECONDS)
+    return Lease(worker=ports.worker, until=now + timedelta(seconds=seconds))
 
 
 def requested(ports: Ports, started: Started) -> RunRequest | RunReport:

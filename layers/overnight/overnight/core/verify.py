@@ -121,7 +121,7 @@ def _findings(
         yield from _ledger(store, agent, state, _Span(now, since, until, now - settling), count)
         yield from _overdue(agent, state, now - settling)
         yield from _slots(store, agent, state, now - settling)
-    yield from _executions(store, states, now - settling, count, everything=ref is None)
+    yield from _executions(store, states, now, now - settling, count, everything=ref is None)
 
 
 def _agents(store: Store, ref: str | None) -> Iterator[tuple[Agent, AgentState]]:
@@ -252,7 +252,7 @@ def _slots(store: Store, agent: Agent, state: AgentState, before: datetime) -> I
 
 
 def _executions(
-    store: Store, states: dict[str, AgentState], before: datetime, count: _Count, *, everything: bool
+    store: Store, states: dict[str, AgentState], now: datetime, before: datetime, count: _Count, *, everything: bool
 ) -> Iterator[Finding]:
     """Every execution that is not terminal is reachable in exactly one way."""
     cursor = None
@@ -261,13 +261,15 @@ def _executions(
         for row in page.items:
             if everything or row.agent_id in states:
                 count.executions += 1
-                yield from _reachable(store, states, row, before)
+                yield from _reachable(store, states, row, now, before)
         cursor = page.cursor
         if cursor is None:
             return
 
 
-def _reachable(store: Store, states: dict[str, AgentState], row: Execution, before: datetime) -> Iterator[Finding]:
+def _reachable(
+    store: Store, states: dict[str, AgentState], row: Execution, now: datetime, before: datetime
+) -> Iterator[Finding]:
     if _ways(states.get(row.agent_id), row) == 1 and not _late(row, before):
         return
     row, state = _steady(store, row)
@@ -277,7 +279,7 @@ def _reachable(store: Store, states: dict[str, AgentState], row: Execution, befo
     since = row.attempt_started_at or row.created_at
     if ways == 0:
         yield Finding("unreachable", row.agent, f"it is {row.status}, and nothing carries it on", execution_id=row.id)
-    elif ways > 1:
+    elif ways > 1 and not _being_claimed(row, now, before):
         yield Finding("twofold", row.agent, f"it is {row.status}, and reachable in {ways} ways", execution_id=row.id)
     elif _late(row, before):
         yield Finding("stuck", row.agent, f"it is {row.status} for too long", at=since, execution_id=row.id)
@@ -307,6 +309,14 @@ def _ways(state: AgentState | None, row: Execution) -> int:
     waiting = bool(state and any(entry.id == row.id for entry in state.line))
     settling = bool(state and row.id in state.settle and not running)
     return running + waiting + settling + (row.due is not None)
+
+
+def _being_claimed(row: Execution, now: datetime, before: datetime) -> bool:
+    """Whether it is due by itself, and since a moment ago: then it may have its place in the state already.
+
+    A store that writes them one after the other (`readmit`) may be between the two.
+    """
+    return row.due is not None and before <= row.due <= now
 
 
 def _late(row: Execution, before: datetime) -> bool:

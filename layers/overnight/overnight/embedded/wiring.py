@@ -16,7 +16,7 @@ from overnight.core.due import look_at
 from overnight.core.ledger import alarm_at
 from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.bus import LocalBus
-from overnight.embedded.courier import HttpCourier
+from overnight.courier import HttpCourier
 from overnight.embedded.engine import Engine
 from overnight.embedded.inbox import Inbox, prepare
 from overnight.embedded.observe import Metrics

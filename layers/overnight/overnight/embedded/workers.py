@@ -17,10 +17,11 @@ from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
-from overnight.agents import LangflowApiFlow, LangflowFlow, PythonFlow
+from overnight.agents import LangflowFlow
 from overnight.embedded import worker
-from overnight.executions import AttemptOutcome, Failure, FiringKind, Usage
+from overnight.executions import AttemptOutcome, Failure
 from overnight.flows import call as calls
+from overnight.flows.requests import called, reported, timed_out
 from overnight.ports import RunReport, RunRequest
 
 __all__ = ["Workers"]
@@ -113,7 +114,7 @@ class Workers:
                     running = None
                 else:
                     future = processes.schedule(
-                        worker.attempt, args=(_call(request), self._allowed, str(log)), timeout=request.timeout_seconds
+                        worker.attempt, args=(called(request), self._allowed, str(log)), timeout=request.timeout_seconds
                     )
                     running = self._running[execution.id] = _Running(future)
         except Exception as error:  # noqa: BLE001 - whatever keeps processes from starting, the attempt has an end
@@ -213,54 +214,12 @@ def _context(kind: str) -> "multiprocessing.context.BaseContext":
     return context
 
 
-def _call(request: RunRequest) -> calls.Call:
-    execution = request.execution
-    given = request.input
-    schedule = request.agent.document.schedules.get(execution.trigger or "")
-    return calls.Call(
-        execution_id=execution.id,
-        agent_id=execution.agent_id,
-        agent=execution.agent,
-        attempt=execution.attempt,
-        flow=_flow(request),
-        input=calls.CallInput(
-            input_value=_text(given.get("input_value")),
-            input_type=_text(given.get("input_type")) or "chat",
-            output_type=_text(given.get("output_type")) or "chat",
-            tweaks=_mapping(given.get("tweaks")),
-            session_id=request.session_id,
-        ),
-        variables=dict(request.variables),
-        firing=calls.FiringContext(
-            kind=FiringKind(execution.kind).value,
-            trigger=execution.trigger,
-            nominal=execution.nominal,
-            payload=request.payload,
-            missed_ticks=execution.missed_ticks,
-            test=execution.test,
-            dedupe_key=execution.dedupe_key,
-            cron=getattr(schedule, "cron", None),
-            timezone=getattr(schedule, "timezone", None),
-        ),
-    )
-
-
-def _flow(request: RunRequest) -> calls.Flow:
-    match request.agent.document.flow:
-        case PythonFlow(python=target):
-            return calls.PythonFlow(target)
-        case LangflowFlow():
-            return calls.LangflowFlow(request.flow_json or "")
-        case LangflowApiFlow(langflow_api=api):
-            return calls.LangflowApiFlow(api.url, api.flow, request.api_key, request.timeout_seconds)
-
-
 def _reported(running: _Running, timeout_seconds: float, log: Path) -> RunReport:
     """How an attempt ended that has."""
     try:
         outcome, printed = running.future.result()
     except FutureTimeout:
-        return _killed(AttemptOutcome.TIMED_OUT, log, _timed_out(timeout_seconds))
+        return _killed(AttemptOutcome.TIMED_OUT, log, timed_out(timeout_seconds))
     except CancelledError:
         return _killed(running.ending or AttemptOutcome.CANCELLED, log, None)
     except ProcessExpired as death:
@@ -268,23 +227,7 @@ def _reported(running: _Running, timeout_seconds: float, log: Path) -> RunReport
     except Exception as error:  # noqa: BLE001 - what the flow gave can't be carried here
         failure = Failure(type=type(error).__name__, message=f"its result can't be read: {error}", retryable=False)
         return _killed(AttemptOutcome.FAILED, log, failure)
-    if isinstance(outcome, calls.FlowFailure):
-        return RunReport(AttemptOutcome.FAILED, failure=_failure(outcome), usage=_usage(outcome.usage), log=printed)
-    return RunReport(
-        AttemptOutcome.SUCCEEDED,
-        text=outcome.text,
-        outputs=dict(outcome.outputs),  # type: ignore[arg-type]
-        usage=_usage(outcome.usage),
-        log=printed,
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _mapping(value: object) -> dict[str, calls.JSON]:
-    return dict(value) if isinstance(value, dict) else {}
+    return reported(outcome, printed)
 
 
 def _killed(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunReport:
@@ -293,32 +236,9 @@ def _killed(outcome: AttemptOutcome, log: Path, failure: Failure | None) -> RunR
     return RunReport(outcome, failure=failure, log=printed)
 
 
-def _timed_out(seconds: float) -> Failure:
-    return Failure(
-        type="TimedOut", message=f"it took longer than {seconds:g} s and was ended; `timeout_seconds` sets the limit"
-    )
-
-
 def _died(death: ProcessExpired) -> Failure:
     how = f"signal {-death.exitcode}" if death.exitcode and death.exitcode < 0 else f"exit code {death.exitcode}"
     return Failure(
         type="WorkerDied",
         message=f"its worker process died ({how}): it was killed, ran out of memory, or the flow ended it",
     )
-
-
-def _failure(failure: calls.FlowFailure) -> Failure:
-    return Failure(
-        type=failure.error_type,
-        message=failure.message,
-        retryable=failure.retryable,
-        retry_after_seconds=failure.retry_after_seconds,
-        traceback=failure.traceback or None,
-        component=failure.component,
-    )
-
-
-def _usage(usage: calls.Usage | None) -> Usage | None:
-    if usage is None:
-        return None
-    return Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens)

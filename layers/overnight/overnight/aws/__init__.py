@@ -1,0 +1,1 @@
+"""The engine on AWS: Lambda functions over DynamoDB, SQS, EventBridge, S3 and SSM."""

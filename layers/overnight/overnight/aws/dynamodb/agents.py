@@ -1,0 +1,264 @@
+"""Agents: their definitions, former ones too, their names, subscriptions and armed periods, each change as one."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
+from overnight.aws.dynamodb import cursors
+from overnight.aws.dynamodb.gates import NAMES, Gate, Gates, agent_key
+from overnight.aws.dynamodb.hooks import Hooks
+from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
+from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
+from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
+from overnight.errors import AgentExists, AgentNotFound, Unavailable
+from overnight.executions import Message
+from overnight.ports import Change, Page, Subscription, Transition
+from overnight.triggers import EventTrigger
+
+__all__ = ["FIRST_DAY", "Agents"]
+
+FIRST_DAY: Key = ("STACK", "FIRST_DAY")
+"""The day of the first agent: no execution is older."""
+
+_ABSENT = Condition("attribute_not_exists(#pk)")
+_CONTENTION = frozenset(
+    {None, "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+)
+"""Why a transaction was cancelled that may go through the next time."""
+
+_LISTED = 50
+
+T = TypeVar("T")
+
+
+class Agents:
+    """Agents in the table; their states go through the gates."""
+
+    def __init__(self, table: Table, gates: Gates, hooks: Hooks) -> None:
+        self._table = table
+        self._gates = gates
+        self._hooks = hooks
+        self._versions: dict[tuple[str, int], Agent] = {}
+        self._first_day: str | None = None
+
+    # Writing
+
+    def create(self, change: Change) -> None:
+        """Store a new agent. Raises AgentExists."""
+        agent = change.agent
+        self._note_first_day(agent)
+        gate = self._gates.new(agent, change.transition.state)
+        writes: list[Put | Delete] = [
+            Put(self._gates.agent_item(agent, gate.edition), _ABSENT),
+            Put(self._gates.state_item(gate), _ABSENT),
+            *self._renamed(None, agent),
+            *self._subscribed(None, agent),
+            *self._hooks.kept(None, agent),
+            *_periods(change),
+        ]
+        for _ in tries(f"agent {agent.name}"):
+            try:
+                self._table.transact(writes)
+            except Cancelled as cancelled:
+                self._raise_unless_contended(cancelled, writes, agent)
+                continue
+            self._gates.forget(agent.id)
+            return
+
+    def change(
+        self, agent_id: str, change: Callable[[Agent, AgentState], Change | None]
+    ) -> tuple[Change, tuple[Message, ...]] | None:
+        """Move an agent, its state and its armed periods as one. Raises AgentNotFound, AgentExists."""
+        for _ in tries(f"agent {agent_id}"):
+            gate = self._gates.read(agent_id)
+            changed = change(gate.agent, gate.state)
+            if changed is None:
+                return None
+            agent = gate.agent if changed.agent == gate.agent else changed.agent
+            moved = self._gates.moved(gate, agent, changed.transition.state)
+            writes = list(self._writes(gate, moved, changed))
+            try:
+                self._table.transact(writes)
+            except Cancelled as cancelled:
+                self._raise_unless_contended(cancelled, writes, agent)
+                continue
+            self._gates.forget(agent_id)
+            sends = changed.transition.sends
+            return Change(agent, Transition(moved.state, sends), changed.periods), sends
+        raise AssertionError  # tries end by raising
+
+    def _writes(self, gate: Gate, moved: Gate, changed: Change) -> Iterator[Put | Delete]:
+        yield Put(self._gates.state_item(moved), self._gates.unmoved(gate))
+        yield from _periods(changed)
+        if moved.agent is gate.agent:
+            return
+        same_edition = Condition("#edition = :edition", {"edition": gate.edition})
+        yield Put(self._gates.agent_item(moved.agent, moved.edition), same_edition)
+        if moved.agent.version != gate.agent.version:
+            yield Put(_version_item(gate.agent))
+        yield from self._renamed(gate.agent, moved.agent)
+        yield from self._subscribed(gate.agent, moved.agent)
+        yield from self._hooks.kept(gate.agent, moved.agent)
+
+    @staticmethod
+    def _renamed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
+        """The name given up, and the one taken, if nobody has it."""
+        had = before.name if before and before.deleted_at is None else None
+        has = after.name if after.deleted_at is None else None
+        if had == has:
+            return
+        if had is not None:
+            yield Delete((NAMES, had))
+        if has is not None:
+            yield Put({PK: NAMES, SK: has, "agent_id": after.id}, _ABSENT)
+
+    @staticmethod
+    def _subscribed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
+        """Subscriptions that are no more, and those that are new."""
+        had = _subscriptions(before) if before else {}
+        has = _subscriptions(after)
+        for key in had.keys() - has.keys():
+            yield Delete(key)
+        for key, item in has.items():
+            if had.get(key) != item:
+                yield Put(item)
+
+    @staticmethod
+    def _raise_unless_contended(cancelled: Cancelled, writes: Sequence[Put | Delete], agent: Agent) -> None:
+        """What can't be mended by another try: a name that is taken."""
+        for reason, write in zip(cancelled.reasons, writes, strict=False):
+            taken = isinstance(write, Put) and write.condition is _ABSENT
+            if reason == "ConditionalCheckFailed" and taken:
+                raise AgentExists(agent.name) from None
+        if not _CONTENTION.issuperset(cancelled.reasons):
+            raise Unavailable(str(cancelled)) from None
+
+    def _note_first_day(self, agent: Agent) -> None:
+        day = f"{agent.created_at:%Y-%m-%d}"
+        if self._first_day is not None and self._first_day <= day:
+            return
+        earlier = Condition("attribute_not_exists(#day) OR #day > :first", {"first": day})
+        try:
+            self._table.update(FIRST_DAY, put={"day": day}, condition=earlier)
+            self._first_day = day
+        except Refused as refused:
+            self._first_day = str(refused.found["day"]) if refused.found else None
+
+    def forget(self, agent_id: str) -> None:
+        """Remove all that is left of a deleted agent; one that lives, or has executions, is left alone."""
+        item = self._table.get(agent_key(agent_id))
+        if item is None or Agent.model_validate_json(unpacked(item["body"])).deleted_at is None:
+            return
+        partitions = (f"VERSION#{agent_id}", f"ARMED#{agent_id}", f"AGENT#{agent_id}")
+        owned = (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}")
+        indexed = (item for owner in owned for item in self._table.query(owner, index=BY_OWNER))
+        for left in (*indexed, *(item for pk in partitions for item in self._table.query(pk))):
+            self._table.delete((str(left[PK]), str(left[SK])))
+        self._gates.forget(agent_id)
+        for known in [known for known in self._versions if known[0] == agent_id]:
+            del self._versions[known]
+
+    # Reading
+
+    def get(self, ref: str) -> Agent:
+        """The agent of that id or name; a deleted one by its id only. Raises AgentNotFound."""
+        item = self._table.get(agent_key(ref))
+        if item is None and (named := self._gates.named(ref)):
+            item = self._table.get(agent_key(named))
+        if item is None:
+            raise AgentNotFound(ref)
+        return Agent.model_validate_json(unpacked(item["body"]))
+
+    def version(self, agent_id: str, version: int) -> Agent:
+        """The agent as it was at that version. Raises AgentNotFound."""
+        agent = self._versions.get((agent_id, version))
+        if agent is None:
+            agent = self._versions[agent_id, version] = self._read_version(agent_id, version)
+        return agent
+
+    def _read_version(self, agent_id: str, version: int) -> Agent:
+        # The state is read with it, and is what comes next in the life of whoever asks for a pinned definition.
+        current = self._gates.read(agent_id).agent
+        if current.version == version:
+            return current
+        item = self._table.get((f"VERSION#{agent_id}", f"{version:09}"))
+        if item is None:
+            raise AgentNotFound(f"{agent_id}@{version}")
+        return Agent.model_validate_json(unpacked(item["body"]))
+
+    def page(self, status: AgentStatus | None, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
+        """Agents that are not deleted, by name."""
+        after = cursors.decode(cursor, "agents", 1)[0] if cursor else None
+        names = self._table.query(NAMES, low=after)
+        ids = ((str(item[SK]), str(item["agent_id"])) for item in names if item[SK] != after)
+        return self._page(ids, status, limit)
+
+    def page_with_deleted(
+        self, status: AgentStatus | None, cursor: str | None, limit: int
+    ) -> Page[tuple[Agent, AgentState]]:
+        """All agents, by id."""
+        after = cursors.decode(cursor, "agents", 1)[0] if cursor else None
+        found = self._table.query("AGENTS", index=BY_OWNER, low=after)
+        ids = ((str(item[BY_OWNER.sk]),) * 2 for item in found if item[BY_OWNER.sk] != after)
+        return self._page(ids, status, limit)
+
+    def _page(
+        self, ids: Iterator[tuple[str, str]], status: AgentStatus | None, limit: int
+    ) -> Page[tuple[Agent, AgentState]]:
+        found: list[tuple[str, tuple[Agent, AgentState]]] = []
+        while batch := list(islice(ids, _LISTED)):
+            gates = self._gates.each([agent_id for _, agent_id in batch])
+            for place, agent_id in batch:
+                gate = gates.get(agent_id)
+                if gate is not None and status in (None, gate.state.status):
+                    found.append((place, (gate.agent, gate.state)))
+            if len(found) > limit:
+                break
+        cursor = cursors.encode("agents", found[limit - 1][0]) if len(found) > limit else None
+        return Page(tuple(item for _, item in found[:limit]), cursor)
+
+    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods that touch [since, until), in order of trigger and time."""
+        found = (ArmedPeriod.model_validate_json(unpacked(i["body"])) for i in self._table.query(f"ARMED#{agent_id}"))
+        return [period for period in found if period.since < until and (period.until is None or period.until >= since)]
+
+    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
+        """Who subscribes to any of these names, by agent and trigger order."""
+        found = [item for name in sorted(set(names)) for item in self._table.query(f"EVENT#{name}")]
+        found.sort(key=lambda item: str(item[SK]))
+        return [
+            Subscription(str(item["agent_id"]), str(item["trigger"]), str(item[PK]).removeprefix("EVENT#"))
+            for item in found
+        ]
+
+
+def _version_item(agent: Agent) -> Item:
+    return {PK: f"VERSION#{agent.id}", SK: f"{agent.version:09}", "body": packed(agent.model_dump_json())}
+
+
+def _subscriptions(agent: Agent) -> dict[Key, Item]:
+    if agent.deleted_at is not None:
+        return {}
+    items: dict[Key, Item] = {}
+    for position, trigger in enumerate(agent.document.triggers):
+        if isinstance(trigger, EventTrigger):
+            key = (f"EVENT#{trigger.event.name}", f"{agent.id}#{position:03}")
+            items[key] = {PK: key[0], SK: key[1], "agent_id": agent.id, "trigger": trigger.name}
+    return items
+
+
+def _periods(change: Change) -> Iterator[Put]:
+    """Armed periods; one that is closed goes when no record of its ticks is left."""
+    # One that is opened at the very moment at which another was takes its place: that one had no tick.
+    for period in {(period.trigger, period.since): period for period in change.periods}.values():
+        item: Item = {
+            PK: f"ARMED#{period.agent_id}",
+            SK: f"{period.trigger}#{stamp(period.since)}",
+            "body": period.model_dump_json(),
+        }
+        if period.until is not None:
+            item[TTL] = epoch(period.until + timedelta(days=change.agent.document.retention_days + 1))
+        yield Put(item)

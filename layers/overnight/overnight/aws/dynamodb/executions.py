@@ -1,0 +1,206 @@
+"""Executions and their attempts: inserted once, then each move on condition that nobody moved them in between."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from overnight.aws.dynamodb import rows
+from overnight.aws.dynamodb.gates import Gate, Gates, state_key
+from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL
+from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Refused, Table
+from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.values import Item, epoch
+from overnight.errors import ExecutionNotFound
+from overnight.executions import Attempt, Execution, Message
+from overnight.ports import Revision
+
+__all__ = ["Executions"]
+
+_BATCH = 100
+
+
+class Executions:
+    """Executions in the table.
+
+    Args:
+        table: where they are.
+        now: the clock; what it has passed is not there any more, though DynamoDB deletes it later.
+    """
+
+    def __init__(self, table: Table, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._now = now
+
+    # Reading
+
+    def find(self, execution_id: str) -> Execution | None:
+        """The execution of that id, if there is one."""
+        item = self._table.get(rows.key_of(execution_id))
+        return None if item is None or self._gone(item) else rows.execution_of(item)
+
+    def get(self, execution_id: str) -> Execution:
+        """The execution of that id. Raises ExecutionNotFound."""
+        execution = self.find(execution_id)
+        if execution is None:
+            raise ExecutionNotFound(execution_id)
+        return execution
+
+    def each(self, execution_ids: Sequence[str]) -> list[Execution]:
+        """The executions of these ids, in this order, as far as they are there."""
+        items = self._table.get_each(rows.key_of(id_) for id_ in execution_ids)
+        found = (items.get(rows.key_of(id_)) for id_ in execution_ids)
+        return [rows.execution_of(item) for item in found if item is not None and not self._gone(item)]
+
+    def attempts(self, execution_id: str) -> list[Attempt]:
+        """The attempts that have ended, by number. Raises ExecutionNotFound."""
+        execution = None
+        later = []
+        for item in self._table.query(f"EXEC#{execution_id}"):
+            if self._gone(item):
+                continue
+            if item[SK] == "EXEC":
+                execution = rows.execution_of(item)
+            else:
+                later.append(rows.attempt_of(item))
+        if execution is None:
+            raise ExecutionNotFound(execution_id)
+        return [*([execution.first] if execution.first else []), *later]
+
+    def _gone(self, item: Item) -> bool:
+        return TTL in item and int(item[TTL]) <= epoch(self._now())
+
+    def absent(self) -> Condition:
+        """There is none, or its retention has passed."""
+        return Condition("attribute_not_exists(#pk) OR #ttl <= :today", {"today": epoch(self._now())})
+
+    # Writing
+
+    def insert(self, execution: Execution) -> Execution | None:
+        """Insert it; None, or the one of that id that is there already."""
+        item = rows.new_item(execution) | {MARK: self._table.mark()}
+        try:
+            self._table.put(item, self.absent())
+        except Refused as refused:
+            return self.get(execution.id) if refused.found is None else rows.execution_of(refused.found)
+        return None
+
+    def withdraw(self, execution: Execution, gate: Gate) -> bool:
+        """Take an insert back, unless somebody has taken the execution up: proven by its row and the agent's state."""
+        untouched = Condition("#rev = :rev", {"rev": execution.rev})
+        try:
+            self._table.transact(
+                [
+                    Delete(rows.key_of(execution.id), untouched),
+                    Check(state_key(gate.agent.id), Gates.unmoved(gate)),
+                ]
+            )
+        except Cancelled:
+            return False
+        return True
+
+    def revise(
+        self, execution_id: str, move: Callable[[Execution], Revision | None], known: Execution | None
+    ) -> tuple[Revision, tuple[Message, ...]] | None:
+        """Move an execution. Raises ExecutionNotFound."""
+        if known is not None:
+            try:
+                revision = move(known)
+            except Exception:  # noqa: BLE001 - it may be out of date; what is stored decides
+                revision = None
+            if revision is not None:
+                try:
+                    return self._sent(self.write(known, revision))
+                except Refused as refused:
+                    known = self._found(execution_id, refused)
+            else:
+                known = None
+        for _ in tries(f"execution {execution_id}"):
+            execution = known or self.get(execution_id)
+            revision = move(execution)
+            if revision is None:
+                return None
+            try:
+                return self._sent(self.write(execution, revision))
+            except Refused as refused:
+                known = self._found(execution_id, refused)
+        raise AssertionError  # tries end by raising
+
+    def _found(self, execution_id: str, refused: Refused) -> Execution:
+        if refused.found is None or self._gone(refused.found):
+            raise ExecutionNotFound(execution_id)
+        return rows.execution_of(refused.found)
+
+    @staticmethod
+    def _sent(revision: Revision) -> tuple[Revision, tuple[Message, ...]]:
+        return revision, revision.sends
+
+    def write(self, before: Execution, revision: Revision) -> Revision:
+        """Write what an execution becomes, its attempt first; as it is then. Raises Refused."""
+        after, attempt = revision.execution, revision.attempt
+        update: dict[str, object] = {}
+        if after.rev != before.rev + 1:
+            update["rev"] = before.rev + 1
+        if attempt is not None and attempt.number == 1 and after.first is None:
+            update["first"] = attempt
+        if update:
+            after = after.model_copy(update=update)
+        if attempt is not None and attempt.number > 1:
+            self._keep(attempt)
+        put, drop = rows.changes(before, after)
+        put[MARK] = self._table.mark()
+        try:
+            self._table.update(
+                rows.key_of(after.id), put=put, drop=drop, condition=Condition("#rev = :rev", {"rev": before.rev})
+            )
+        except Refused as refused:
+            # Where an answer was lost, a retry finds what it has written itself.
+            if refused.found is None or refused.found.get(MARK) != put[MARK]:
+                raise
+        if after.attempt > 1 and (after.status.terminal or before.status.terminal):
+            self._retain(after)
+        return Revision(after, attempt, revision.sends)
+
+    def _keep(self, attempt: Attempt) -> None:
+        # An attempt ends once; what comes late with its number changes nothing.
+        try:
+            self._table.put(rows.attempt_item(attempt), self.absent())
+        except Refused:
+            return
+
+    def _retain(self, execution: Execution) -> None:
+        """Let the attempts go with their execution, and not before."""
+        gone: Item = {}
+        if execution.status.terminal and execution.retain_until:
+            gone = {TTL: epoch(execution.retain_until)}
+        for item in self._table.query(f"EXEC#{execution.id}", low="ATTEMPT#", high="ATTEMPT#~"):
+            key = str(item[PK]), str(item[SK])
+            self._table.update(key, put=gone, drop=() if gone else (TTL,))
+
+    # What watches over rows
+
+    def calm(self, execution_id: str) -> None:
+        """Let nobody look at the row in time: its agent's state holds it, and says when."""
+        live = Condition("begins_with(#shard, :live)", {"live": "LIVE#"})
+        try:
+            self._table.update(rows.key_of(execution_id), put={BY_DUE.sk: rows.CALM}, condition=live)
+        except Refused:
+            return  # It has moved on.
+
+    def adopt(self, execution: Execution) -> None:
+        """Give an execution that nobody holds a due time of its own, since it was created."""
+        orphan = execution.model_copy(update={"due": execution.created_at})
+        try:
+            self.write(execution, Revision(orphan))
+        except Refused:
+            return  # Somebody has it.
+
+
+def batches(ids: Iterable[str], size: int = _BATCH) -> Iterable[list[str]]:
+    """Ids, so many at a time."""
+    batch: list[str] = []
+    for id_ in ids:
+        batch.append(id_)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

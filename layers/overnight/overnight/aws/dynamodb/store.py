@@ -1,0 +1,267 @@
+"""The store on DynamoDB: each verb an ordered series of conditional writes, any of which may be the last.
+
+    admit       the row, then the state, in which it has its place          (admissions)
+    transition  the state                                                   (gates)
+    revise      attempts from the second on, then the row                   (executions)
+    readmit     the state, then the row: a message that comes again, or the watchdog, finds the row's due time
+    change      agent, state, name, subscriptions, armed periods: one transaction
+
+Nothing here sends: what a verb wants sent comes back as unsent.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
+from overnight.aws.dynamodb.admissions import Admissions
+from overnight.aws.dynamodb.agents import FIRST_DAY, Agents
+from overnight.aws.dynamodb.deliveries import Deliveries
+from overnight.aws.dynamodb.due import Due
+from overnight.aws.dynamodb.events import Events
+from overnight.aws.dynamodb.executions import Executions
+from overnight.aws.dynamodb.gates import Gates, LookAt, Stale
+from overnight.aws.dynamodb.hooks import Hooks
+from overnight.aws.dynamodb.ledger import Ledger
+from overnight.aws.dynamodb.listing import Listing
+from overnight.aws.dynamodb.schema import BY_OWNER
+from overnight.aws.dynamodb.table import Refused, Table
+from overnight.aws.dynamodb.tries import tries
+from overnight.executions import Attempt, Event, Execution, Firing, Message
+from overnight.ports import (
+    Admission,
+    Admitted,
+    Change,
+    Delivery,
+    DueAgent,
+    DueExecution,
+    ExecutionFilter,
+    Hook,
+    Page,
+    Revision,
+    Subscription,
+    Tick,
+    Transition,
+)
+
+__all__ = ["DynamoStore"]
+
+T = TypeVar("T")
+
+
+class DynamoStore:
+    """Agents, states, executions and what hangs on them, in one DynamoDB table.
+
+    Args:
+        table: the table.
+        look_at: when the watchdog should look at an agent.
+        now: the clock, for what has expired though DynamoDB has not deleted it yet.
+    """
+
+    def __init__(self, table: Table, look_at: LookAt, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._gates = Gates(table, look_at)
+        self._executions = Executions(table, now)
+        self._admissions = Admissions(self._gates, self._executions)
+        self._hooks = Hooks(table)
+        self._agents = Agents(table, self._gates, self._hooks)
+        self._listing = Listing(table, self._executions, now)
+        self._ledger = Ledger(table, self._executions)
+        self._due = Due(table, self._gates, self._executions)
+        self._events = Events(table, now)
+        self._deliveries = Deliveries(table)
+
+    # Agents
+
+    def create_agent(self, change: Change) -> None:
+        """Store a new agent. Raises AgentExists."""
+        self._agents.create(change)
+
+    def change_agent(
+        self, agent_id: str, change: Callable[[Agent, AgentState], Change | None]
+    ) -> tuple[Change, tuple[Message, ...]] | None:
+        """Move an agent, its state and its armed periods as one."""
+        return self._agents.change(agent_id, change)
+
+    def agent(self, ref: str) -> Agent:
+        """The agent of that id or name; a deleted one by its id only."""
+        return self._agents.get(ref)
+
+    def agent_version(self, agent_id: str, version: int) -> Agent:
+        """The agent as it was at that version."""
+        return self._agents.version(agent_id, version)
+
+    def read(self, ref: str) -> tuple[Agent, AgentState]:
+        """The agent of that id or name with its state, consistent."""
+        gate = self._gates.find(ref)
+        return gate.agent, gate.state
+
+    def agents(
+        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+    ) -> Page[tuple[Agent, AgentState]]:
+        """Agents by name; with `deleted`, the deleted ones too, by id."""
+        page = self._agents.page_with_deleted if deleted else self._agents.page
+        return page(status, cursor, limit)
+
+    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods that touch [since, until), in order of trigger and time."""
+        return self._agents.periods(agent_id, since, until)
+
+    def forget_agent(self, agent_id: str) -> None:
+        """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
+        executions = self._table.query(f"EXECS#{agent_id}", index=BY_OWNER, limit=1)
+        if next(executions, None) is None:
+            self._agents.forget(agent_id)
+
+    # The three ways to write, and the one that spans two
+
+    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
+        """Insert the execution that `decide` makes of the firing, and move the state."""
+        return self._admissions.admit(firing, decide)
+
+    def transition(
+        self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]
+    ) -> tuple[Transition, tuple[Message, ...]] | None:
+        """Move an agent's state."""
+        gate = self._gates.recent(agent_id)
+        if gate is not None:
+            # A write proves that a guess was right; a refusal, an error or nothing to do proves nothing.
+            try:
+                guess = move(gate.agent, gate.state)
+                if guess is not None and guess.state is not gate.state:
+                    return Transition(self._gates.move(gate, guess.state).state, guess.sends), guess.sends
+                gate = None
+            except Stale as stale:
+                gate = stale.gate
+            except Exception:  # noqa: BLE001
+                gate = None
+        gate = gate or self._gates.read(agent_id)
+        for _ in tries(f"agent {agent_id}"):
+            moved = move(gate.agent, gate.state)
+            if moved is None:
+                return None
+            if moved.state is gate.state:
+                return moved, moved.sends
+            try:
+                return Transition(self._gates.move(gate, moved.state).state, moved.sends), moved.sends
+            except Stale as stale:
+                gate = stale.gate
+        raise AssertionError  # tries end by raising
+
+    def revise(
+        self, execution_id: str, move: Callable[[Execution], Revision | None], *, known: Execution | None = None
+    ) -> tuple[Revision, tuple[Message, ...]] | None:
+        """Move an execution; `known` may spare a read when it is still what is stored."""
+        return self._executions.revise(execution_id, move, known)
+
+    def readmit(
+        self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
+    ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
+        """Move an execution and its agent's state as one: the state first."""
+        for _ in tries(f"execution {execution_id}"):
+            execution = self._executions.get(execution_id)
+            gate = self._gates.read(execution.agent_id)
+            moved = move(gate.agent, gate.state, execution)
+            if moved is None:
+                return None
+            revision, transition = moved
+            try:
+                if transition.state is not gate.state:
+                    transition = Transition(self._gates.move(gate, transition.state).state, transition.sends)
+                revision = self._executions.write(execution, revision)
+            except (Stale, Refused):
+                continue
+            return revision, transition, (*revision.sends, *transition.sends)
+        raise AssertionError  # tries end by raising
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Several verbs, one after another: each is durable by itself."""
+        return work()
+
+    # Executions
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution of that id."""
+        return self._executions.get(execution_id)
+
+    def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
+        """Executions, newest first; a page may be short, and even empty, while its cursor goes on."""
+        return self._listing.page(where, cursor, limit)
+
+    def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
+        """Executions that are not terminal."""
+        return self._listing.unfinished(cursor, limit)
+
+    def attempts(self, execution_id: str) -> Sequence[Attempt]:
+        """The attempts that have ended, by number."""
+        return self._executions.attempts(execution_id)
+
+    def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
+        """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
+        return self._ledger.ticks(agent_id, trigger, since, until)
+
+    # What the watchdog reads
+
+    def due_agents(self, now: datetime, limit: int) -> Sequence[DueAgent]:
+        """Agents whose state is due for a look, the longest due first."""
+        return self._due.agents(now, limit)
+
+    def due_executions(self, now: datetime, limit: int) -> Sequence[DueExecution]:
+        """Executions whose own due time has passed, the longest due first."""
+        return self._due.executions(now, limit)
+
+    def put_off(self, agent_id: str, until: datetime) -> None:
+        """Let the watchdog leave this agent alone until then, or until its state is written."""
+        self._gates.put_off(agent_id, until)
+
+    # Events
+
+    def put_event(self, event: Event) -> bool:
+        """Keep an event until it is fanned out; False if one of that id was kept before."""
+        return self._events.put(event)
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
+        """Events that are not fanned out yet, the oldest first."""
+        return self._events.pending(now, limit)
+
+    def event_done(self, event_id: str) -> None:
+        """The event has reached every subscriber."""
+        self._events.done(event_id)
+
+    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
+        """Who subscribes to any of these names, by agent and trigger order."""
+        return self._agents.subscriptions(names)
+
+    # Webhooks
+
+    def hook(self, hook_id: str) -> Hook | None:
+        """The webhook of that id, if there ever was one."""
+        return self._hooks.get(hook_id)
+
+    def rekey(self, hook_id: str, change: Callable[[Hook], Hook]) -> Hook:
+        """Change which secrets of a webhook are live. Raises HookNotFound."""
+        return self._hooks.rekey(hook_id, change)
+
+    # Notifications
+
+    def put_delivery(self, delivery: Delivery) -> None:
+        """Keep a delivery, or overwrite it; a new one of an id that exists is ignored while `tries` is 0."""
+        self._deliveries.put(delivery)
+
+    def due_deliveries(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """Deliveries whose time has come, the longest due first."""
+        return self._deliveries.due(now, limit)
+
+    def deliveries(self, agent_id: str, limit: int = 50) -> Sequence[Delivery]:
+        """An agent's deliveries, newest first."""
+        return self._deliveries.of_agent(agent_id, limit)
+
+    # Housekeeping
+
+    def prune(self, now: datetime, limit: int) -> int:  # noqa: ARG002 - the port's
+        """Nothing is left to do: DynamoDB deletes what has a time to live, and until then nobody sees it."""
+        return 0
+
+    def healthy(self) -> None:
+        """Raises Unavailable when the table does not answer."""
+        self._table.get(FIRST_DAY)

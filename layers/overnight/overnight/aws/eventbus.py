@@ -1,0 +1,41 @@
+"""Lifecycle events on the stack's EventBridge bus; a rule brings them to the events queue, and so to agents."""
+
+from typing import TYPE_CHECKING
+
+from overnight.aws.answers import unavailable
+from overnight.aws.messages import OWN_SOURCE
+from overnight.errors import Unavailable
+from overnight.executions import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_events import EventBridgeClient
+
+__all__ = ["EventBridgeBus"]
+
+
+class EventBridgeBus:
+    """Publishes on one bus."""
+
+    def __init__(self, connect: "Callable[[], EventBridgeClient]", bus: str) -> None:
+        self._connect = connect
+        self._bus = bus
+
+    def publish(self, event: Event) -> None:
+        """Publish, durably; whoever gets it twice knows it by its id. Raises Unavailable."""
+        with unavailable("EventBridge"):
+            answer = self._connect().put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._bus,
+                        "Source": OWN_SOURCE,
+                        "DetailType": event.name,
+                        "Time": event.at,
+                        "Detail": event.model_dump_json(),
+                    }
+                ]
+            )
+        if answer["FailedEntryCount"]:
+            entry = answer["Entries"][0]
+            raise Unavailable(f"EventBridge: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")

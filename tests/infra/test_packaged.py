@@ -1,0 +1,327 @@
+"""The bundles as they are deployed (but for x86_64), each function under Lambda's own runtime client on Python 3.13.
+
+AWS is moto, behind a port: what one function leaves there, the next one finds.
+"""
+
+import base64
+import json
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from infra.bundling import LIMIT_BYTES, PYTHON, layer, runner
+from infra.settings import Settings
+from moto.server import ThreadedMotoServer
+
+from overnight.aws.dynamodb import schema
+
+from .runtime import Packaged
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        ".".join(map(str, sys.version_info[:2])) != PYTHON or sys.platform != "linux",
+        reason=f"the bundles are for Lambda: they run on Linux, with Python {PYTHON}",
+    ),
+]
+
+ROOT = Path(__file__).parents[2]
+LIGHT = ("api", "webhook", "tick", "events", "watchdog", "declare")
+PULSE = """
+from overnight import Context
+
+
+def beat(context: Context) -> str:
+    print("beating")
+    return f"heard {context.input_value}"
+"""
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("agents")
+    (folder / "pulse.py").write_text(PULSE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["langflow", "small"])
+def settings(request, user) -> Settings:
+    return Settings(architecture="x86_64", langflow=request.param, folders=(user,))
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[dict[str, str]]:
+    """An account on moto: what a function's environment says of it."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    with warnings.catch_warnings(action="ignore"):
+        server.start()
+    host, port = server.get_host_and_port()
+    access = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }
+    yield access
+    server.stop()
+
+
+class Account:
+    """The stack's resources, as far as they are not functions."""
+
+    def __init__(self, access: dict[str, str], name: str) -> None:
+        self._access = access
+        self.name = name
+        attributes = sorted({schema.PK, schema.SK, *(key for index in schema.INDEXES for key in (index.pk, index.sk))})
+        self.client("dynamodb").create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in attributes],
+            KeySchema=_keys(schema.PK, schema.SK),
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": each.name,
+                    "KeySchema": _keys(each.pk, each.sk),
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+                for each in schema.INDEXES
+            ],
+        )
+        self.client("s3").create_bucket(
+            Bucket=name, CreateBucketConfiguration={"LocationConstraint": access["AWS_REGION"]}
+        )
+        self.client("events").create_event_bus(Name=name)
+        self.client("scheduler").create_schedule_group(Name=name)
+        self.queues = {
+            kind: self.client("sqs").create_queue(QueueName=f"{name}-{kind}")["QueueUrl"]
+            for kind in ("run", "retry", "fire")
+        }
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self._access["AWS_ENDPOINT_URL"],
+            region_name=self._access["AWS_REGION"],
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a function is told."""
+        return self._access | {
+            "OVERNIGHT_STACK": self.name,
+            "OVERNIGHT_TABLE": self.name,
+            "OVERNIGHT_BUCKET": self.name,
+            **{f"OVERNIGHT_{kind.upper()}_QUEUE": url for kind, url in self.queues.items()},
+            "OVERNIGHT_BUS": self.name,
+            "OVERNIGHT_SCHEDULE_GROUP": self.name,
+            "OVERNIGHT_TICK_ARN": "arn:aws:lambda:eu-central-1:123456789012:function:tick",
+            "OVERNIGHT_SCHEDULER_ROLE_ARN": "arn:aws:iam::123456789012:role/scheduler",
+        }
+
+    def message(self, kind: str) -> dict[str, Any]:
+        """The next message of a queue, as its mapping hands it over."""
+        sqs = self.client("sqs")
+        (message,) = sqs.receive_message(QueueUrl=self.queues[kind], WaitTimeSeconds=5)["Messages"]
+        sqs.delete_message(QueueUrl=self.queues[kind], ReceiptHandle=message["ReceiptHandle"])
+        return records(message["Body"], message["MessageId"])
+
+
+def _keys(pk: str, sk: str) -> list[dict[str, str]]:
+    return [{"AttributeName": pk, "KeyType": "HASH"}, {"AttributeName": sk, "KeyType": "RANGE"}]
+
+
+def records(body: str, message_id: str = "a-message") -> dict[str, Any]:
+    """A batch of one message."""
+    return {
+        "Records": [
+            {
+                "messageId": message_id,
+                "receiptHandle": "handle",
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:queue",
+                "awsRegion": "eu-central-1",
+            }
+        ]
+    }
+
+
+def request(method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """A request as API Gateway hands it over."""
+    headers = {"content-type": "application/json"} | (headers or {})
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": path[1:]},
+        "requestContext": {"requestId": "a-request", "path": f"/prod{path}", "stage": "prod", "httpMethod": method},
+        "body": base64.b64encode(json.dumps(body).encode()).decode() if body is not None else None,
+        "isBase64Encoded": body is not None,
+    }
+
+
+class CloudFormation:
+    """Takes the answers of custom resources."""
+
+    def __init__(self) -> None:
+        told = self.told = []
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = HTTPServer(("127.0.0.1", 0), Answers)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def request(self, kind: str, type_: str, **properties: str) -> dict[str, Any]:
+        return {
+            "RequestType": kind,
+            "ResourceType": type_,
+            "ResponseURL": f"http://127.0.0.1:{self._server.server_address[1]}/answer?signed=yes",
+            "StackId": "arn:aws:cloudformation:eu-central-1:123456789012:stack/overnight/1",
+            "RequestId": "1",
+            "LogicalResourceId": "It",
+            "ServiceToken": "arn:aws:lambda:eu-central-1:123456789012:function:declare",
+            "ResourceProperties": {"ServiceToken": "…", **properties},
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[CloudFormation]:
+    server = CloudFormation()
+    yield server
+    server.close()
+
+
+def start(name: str, settings: Settings, account: Account) -> Packaged:
+    environment = account.environment
+    if name == "runner":
+        task = runner(settings).made()
+        return Packaged(
+            name, task=task, layer=None, environment=environment | {"OVERNIGHT_FOLDERS": str(task / "agents")}
+        )
+    return Packaged(name, task=ROOT / "functions" / name, layer=layer(settings).made(), environment=environment)
+
+
+def test_every_function_answers_its_event(settings, aws, cloudformation):
+    if not settings.langflow:
+        pytest.skip("the light functions are the same")
+    account = Account(aws, "every")
+    document = {
+        "name": "pulse",
+        "enabled": True,
+        "flow": {"python": "pulse:beat"},
+        "input": {"input_value": "it"},
+        "triggers": [
+            {"name": "hourly", "interval": {"hours": 1}},
+            {"name": "told", "event": {"name": "dataset.*"}},
+            {"name": "hook", "webhook": {"signature": "token"}},
+        ],
+    }
+    with start("declare", settings, account) as declare:
+        declare.invoke(cloudformation.request("Create", "Custom::OvernightDeployment"))
+        properties = {"AgentId": "a" * 32, "Document": json.dumps(document)}
+        declare.invoke(cloudformation.request("Create", "Custom::OvernightAgent", **properties))
+    assert [told["Status"] for told in cloudformation.told] == ["SUCCESS", "SUCCESS"], cloudformation.told
+    assert cloudformation.told[1]["PhysicalResourceId"] == "a" * 32
+    assert cloudformation.told[1]["Data"]["hourly.0"].startswith("cron(")
+
+    with start("api", settings, account) as api:
+        (agent,) = json.loads(api.invoke(request("GET", "/api/v1/background_agents"))["body"])["items"]
+        assert (agent["name"], agent["declared"], agent["status"]) == ("pulse", True, "ACTIVE")
+        triggered = api.invoke(request("POST", "/api/v1/background_agents/pulse/trigger", {"input_value": "you"}))
+        assert triggered["statusCode"] == 202
+        execution = json.loads(triggered["body"])["id"]
+        message = account.message("run")
+
+        with start("runner", settings, account) as run:
+            assert run.invoke(message) == {"batchItemFailures": []}
+            assert "beating" in run.log
+        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
+        assert (shown["status"], shown["output"]["text"]) == ("succeeded", "heard you"), shown
+
+    with start("events", settings, account) as events:
+        event = {"name": "dataset.new", "id": "1", "data": {"rows": 7}}
+        assert events.invoke(records(json.dumps(event))) == {"batchItemFailures": []}
+    assert json.loads(account.message("run")["Records"][0]["body"])["agent_id"] == "a" * 32
+
+    with start("tick", settings, account) as tick:
+        alarm = {"agent_id": "a" * 32, "trigger": "hourly", "scheduled": "2026-11-20T08:00:00Z"}
+        assert tick.invoke(alarm) is None
+        fire = {"agent_id": "a" * 32, "trigger": "hourly", "nominal": alarm["scheduled"], "due": alarm["scheduled"]}
+        assert tick.invoke(records(json.dumps(fire))) == {"batchItemFailures": []}
+
+    with start("webhook", settings, account) as webhook:
+        refused = webhook.invoke(request("POST", f"/api/v1/webhooks/{'0' * 32}", {"order": 42}))
+        assert refused["statusCode"] == 401
+        elsewhere = webhook.invoke(request("GET", "/api/v1/background_agents"))
+        assert elsewhere["statusCode"] == 404
+
+    with start("watchdog", settings, account) as watchdog:
+        assert watchdog.invoke({}) is None
+
+
+def test_a_langflow_flow_runs(settings, aws):
+    if not settings.langflow:
+        pytest.skip("the small runner has no lfx")
+    account = Account(aws, "langflow")
+    flow = json.loads((ROOT / "tests/infra/flow.json").read_text(encoding="utf-8"))
+    with start("api", settings, account) as api, start("runner", settings, account) as run:
+        document = {"name": "hello", "flow": {"langflow": flow}, "input": {"input_value": "Lambda"}}
+        assert api.invoke(request("POST", "/api/v1/background_agents", document))["statusCode"] == 201
+        triggered = api.invoke(request("POST", "/api/v1/background_agents/hello/trigger"))
+        execution = json.loads(triggered["body"])["id"]
+        assert run.invoke(account.message("run")) == {"batchItemFailures": []}
+        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
+    assert shown["status"] == "succeeded", json.dumps(shown, indent=1)
+    assert "Lambda" in shown["output"]["text"]
+
+
+def test_a_runner_without_lfx_says_so(settings, aws):
+    if settings.langflow:
+        pytest.skip("this runner has lfx")
+    account = Account(aws, "small")
+    flow = json.loads((ROOT / "tests/infra/flow.json").read_text(encoding="utf-8"))
+    with start("api", settings, account) as api, start("runner", settings, account) as run:
+        api.invoke(request("POST", "/api/v1/background_agents", {"name": "hello", "flow": {"langflow": flow}}))
+        triggered = api.invoke(request("POST", "/api/v1/background_agents/hello/trigger"))
+        execution = json.loads(triggered["body"])["id"]
+        run.invoke(account.message("run"))
+        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
+    assert shown["status"] == "failed"
+    assert "lfx" in shown["failure"]["message"]
+
+
+@pytest.mark.parametrize("make", [layer, runner])
+def test_no_distribution_comes_from_two_places(settings, make):
+    bundle = make(settings).made()
+    names = [path.name.rsplit("-", 1)[0].lower() for path in bundle.rglob("*.dist-info")]
+    assert len(names) == len(set(names))
+    assert sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) < LIMIT_BYTES
+    assert not list(bundle.rglob("awslambdaric*"))
