@@ -5,8 +5,6 @@ restart. What it can't do (survive a restart, in memory) it says there.
 """
 
 import hashlib
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import postgresql
+from tests.support import aws, postgresql
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
 from overnight.aws.sqs import SqsWorkQueue
@@ -83,7 +81,6 @@ ENGINES = {
 
 def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     """DynamoDB and SQS on moto, by the contract's time."""
-    aws = importlib.import_module("tests.support.aws")
     table = aws.make_table(f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
     time = aws.sqs_time(now)
     time.__enter__()
@@ -95,29 +92,28 @@ def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     return Opened(sending, aws.Fresh(queue, store.execution), None, lambda: time.__exit__(None, None, None), [True])
 
 
-if True:
-    _SQS = "SQS carries messages in any order, and more than once; what is stale is dropped by whoever receives it"
-    _OTHERS = "somebody else receives on AWS, and needs no waking"
-    _SCHEDULER = "EventBridge Scheduler rings; its adapter has tests of its own"
-    _IN_PROCESS = "moto is in this process"
-    ENGINES["dynamodb"] = EngineKind(
-        open_dynamodb,
-        unlike={
-            "test_alarms": _SCHEDULER,
-            "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
-            "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
-            "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
-            "test_the_longest_due_comes_first": _SQS,
-            "test_what_is_sent_at_once_is_received_in_that_order": _SQS,
-            "test_the_same_message_is_there_once_and_the_earlier_time_holds": _SQS,
-            "test_the_next_time_to_receive_is_known": _OTHERS,
-            "test_whoever_waits_is_woken_when_something_comes": _OTHERS,
-            "test_a_new_process_sees_at_once_what_the_one_before_it_had_taken": _SQS,
-            "test_two_processes_that_open_at_once_find_one_database": "the table is made by the stack",
-            "test_after_closing_everything_is_unavailable_and_nothing_hangs": "there is nothing to close",
-            "test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done": _IN_PROCESS,
-        },
-    )
+_SQS = "SQS carries messages in any order, and more than once; what is stale is dropped by whoever receives it"
+_OTHERS = "somebody else receives on AWS, and needs no waking"
+_SCHEDULER = "EventBridge Scheduler rings; its adapter has tests of its own"
+_IN_PROCESS = "moto is in this process"
+ENGINES["dynamodb"] = EngineKind(
+    open_dynamodb,
+    unlike={
+        "test_alarms": _SCHEDULER,
+        "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
+        "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
+        "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
+        "test_the_longest_due_comes_first": _SQS,
+        "test_what_is_sent_at_once_is_received_in_that_order": _SQS,
+        "test_the_same_message_is_there_once_and_the_earlier_time_holds": _SQS,
+        "test_the_next_time_to_receive_is_known": _OTHERS,
+        "test_whoever_waits_is_woken_when_something_comes": _OTHERS,
+        "test_a_new_process_sees_at_once_what_the_one_before_it_had_taken": _SQS,
+        "test_two_processes_that_open_at_once_find_one_database": "the table is made by the stack",
+        "test_after_closing_everything_is_unavailable_and_nothing_hangs": "there is nothing to close",
+        "test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done": _IN_PROCESS,
+    },
+)
 
 
 class World:

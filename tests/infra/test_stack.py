@@ -36,7 +36,13 @@ def test_the_table_is_on_demand_recoverable_protected_and_retained(stack):
 def test_a_key_of_ones_own_encrypts_table_blobs_queues_and_topic(stack, switched):
     """Without one, AWS's own keys do, and cost nothing."""
     key = "12345678-1234-1234-1234-123456789012"
-    kinds = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Events::EventBus")
+    kinds = (
+        "AWS::DynamoDB::GlobalTable",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
+        "AWS::SNS::Topic",
+        "AWS::Events::EventBus",
+    )
     for kind in kinds:
         assert all(key in json.dumps(each) for each in switched.properties(kind)), kind
     assert {each["SqsManagedSseEnabled"] for each in stack.properties("AWS::SQS::Queue")} == {True}

@@ -14,9 +14,9 @@ from typing import IO, Any
 from overnight.core import events
 from overnight.core.due import look_at
 from overnight.core.ledger import alarm_at
+from overnight.courier import HttpCourier
 from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.bus import LocalBus
-from overnight.courier import HttpCourier
 from overnight.embedded.engine import Engine
 from overnight.embedded.inbox import Inbox, prepare
 from overnight.embedded.observe import Metrics
