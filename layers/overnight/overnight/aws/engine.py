@@ -25,7 +25,7 @@ from overnight.calendar.interval import Interval
 from overnight.calendar.ticks import Calendar
 from overnight.core import events, fire, notify, run, watchdog
 from overnight.errors import AgentNotFound
-from overnight.executions import Event, Message
+from overnight.executions import Event, Message, Pending
 from overnight.ports import Ports
 from overnight.triggers import Schedule
 
@@ -37,6 +37,9 @@ __all__ = ["Engine", "Invocation"]
 WATCH_MARGIN_SECONDS = 5.0
 """The watchdog begins no round with less time than this left, nor a delivery with less than it may take."""
 DELIVERY_SECONDS = 16.0
+
+OWN_EVENTS = "overnight."
+"""What the names of Overnight's own events begin with."""
 
 LIMIT = 100
 MINUTE = timedelta(minutes=1)
@@ -157,9 +160,17 @@ class Engine:
     # events
 
     def take_event(self, event: Event) -> tuple[str, ...]:
-        """Make an event durable, and bring it to its subscribers; the ids of their executions. It may come again."""
-        self.ports.store.put_event(event)
-        return events.fan_out(self.ports, event)
+        """Make an event durable, and bring it to its subscribers; the ids of their executions. It may come again.
+
+        Every execution publishes one of our own; those that nobody follows leave nothing behind.
+        """
+        store = self.ports.store
+        if event.name.startswith(OWN_EVENTS) and not store.subscribers(event.prefixes(), limit=1):
+            return ()
+        kept = event if store.put_event(event) else store.event(event.id)
+        if kept is None or (isinstance(kept, Pending) and kept.done):
+            return ()
+        return events.fan_out(self.ports, kept)
 
     # declare
 
