@@ -1,8 +1,9 @@
 """The work queue on SQS: a run queue and a retry queue, standard ones, fair among agents.
 
-    run                    run queue
-    retry, due in 15 min   retry queue, with a delay
-    retry, due later       not sent: the execution's row has the due time, and the watchdog sends it then
+    run                           run queue
+    retry, close, due in 15 min   retry queue, with a delay
+    retry, close, due later       not sent: the row of the execution, or its agent's state, has the due time, and the
+                                  watchdog goes on with it then
 
 Each message is in its agent's group, so one agent's backlog does not hold up the others
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html). Messages may come
@@ -11,13 +12,13 @@ twice and in any order; only the execution's record decides. On Lambda, the even
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from overnight.aws.answers import unavailable
+from overnight.aws.answers import in_full, unavailable
 from overnight.aws.messages import Fire
-from overnight.errors import Unavailable
 from overnight.executions import Message
 
 if TYPE_CHECKING:
@@ -50,15 +51,17 @@ class SqsWorkQueue:
         self, connect: "Callable[[], SQSClient]", run_queue: str, retry_queue: str, now: Callable[[], datetime]
     ) -> None:
         self._connect = connect
-        self._queues = {"run": run_queue, "retry": retry_queue}
+        self._queues = {"run": run_queue, "retry": retry_queue, "close": retry_queue}
         self._now = now
         self._receipts: dict[Message, tuple[str, str]] = {}
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send; a message with a `due` is not received before then, and one that is due too late is left to its row."""
         now = self._now()
-        for kind, url in self._queues.items():
-            due = ((message, delay_seconds(message.due, now)) for message in messages if message.kind == kind)
+        for url in self._urls():
+            due = (
+                (message, delay_seconds(message.due, now)) for message in messages if self._queues[message.kind] == url
+            )
             send(
                 self._connect(),
                 url,
@@ -72,7 +75,7 @@ class SqsWorkQueue:
     def receive(self, limit: int, now: datetime) -> Sequence[Message]:  # noqa: ARG002 - SQS has its own clock
         """Take up to `limit` messages; where no event source mapping does."""
         received: list[Message] = []
-        for url in self._queues.values():
+        for url in self._urls():
             while len(received) < limit:
                 with unavailable("SQS"):
                     answer = self._connect().receive_message(
@@ -86,6 +89,9 @@ class SqsWorkQueue:
                 if not found:
                     break
         return received
+
+    def _urls(self) -> Iterable[str]:
+        return dict.fromkeys(self._queues.values())
 
     def done(self, message: Message) -> None:
         """Delete a message that was received here; what a mapping received, it deletes itself."""
@@ -114,11 +120,17 @@ def send(client: "SQSClient", url: str, bodies: Iterable[tuple[str, str, int]]) 
     """Send bodies, each of a group (an agent's id) and after a delay in seconds. Raises Unavailable."""
     rest = iter(bodies)
     while batch := list(islice(rest, _BATCH)):
-        entries: Any = [
+        entries = [
             {"Id": str(number), "MessageBody": body, "DelaySeconds": delay, "MessageGroupId": group}
             for number, (group, body, delay) in enumerate(batch)
         ]
-        with unavailable("SQS"):
-            answer = client.send_message_batch(QueueUrl=url, Entries=entries)
-        if failed := answer.get("Failed"):
-            raise Unavailable(f"SQS: {failed[0]['Code']}: {failed[0].get('Message', '')}")
+        in_full("SQS", entries, partial(_sent, client, url))
+
+
+def _sent(client: "SQSClient", url: str, entries: list[Any]) -> tuple[list[Any], str]:
+    """Those that SQS has not taken, and why not."""
+    failed = {
+        found["Id"]: found for found in client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
+    }
+    why = "; ".join({f"{found['Code']}: {found.get('Message', '')}" for found in failed.values()})
+    return [entry for entry in entries if entry["Id"] in failed], why
