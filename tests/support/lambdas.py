@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 
-__all__ = ["breaks", "go_on", "hangs", "hello", "loud", "remember", "repeats", "run", "second_time"]
+__all__ = ["begun", "breaks", "go_on", "hangs", "hello", "loud", "remember", "repeats", "run", "second_time"]
 
 go_on = threading.Event()
 run: list[str] = []
@@ -21,8 +21,13 @@ def loud() -> str:
     return "said"
 
 
+def begun() -> None:
+    """Called when a flow hangs; a test may put something else in its place."""
+
+
 def hangs() -> str:
     sys.stdout.write("waiting\n")
+    begun()
     go_on.wait(30)
     return "never told"
 
