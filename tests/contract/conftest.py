@@ -100,6 +100,7 @@ ENGINES["dynamodb"] = EngineKind(
     open_dynamodb,
     unlike={
         "test_alarms": _SCHEDULER,
+        "test_uses": "which blobs S3 keeps is not the store's to say: the bucket has rules of its own",
         "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
         "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
         "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
