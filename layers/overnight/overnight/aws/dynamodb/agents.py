@@ -24,11 +24,6 @@ FIRST_DAY: Key = ("STACK", "FIRST_DAY")
 """The day of the first agent: no execution is older."""
 
 _ABSENT = Condition("attribute_not_exists(#pk)")
-_CONTENTION = frozenset(
-    {None, "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-)
-"""Why a transaction was cancelled that may go through the next time."""
-
 _LISTED = 50
 
 T = TypeVar("T")
@@ -132,7 +127,7 @@ class Agents:
             taken = isinstance(write, Put) and write.condition is _ABSENT
             if reason == "ConditionalCheckFailed" and taken:
                 raise AgentExists(agent.name) from None
-        if not _CONTENTION.issuperset(cancelled.reasons):
+        if not cancelled.contended:
             raise Unavailable(str(cancelled)) from None
 
     def _note_first_day(self, agent: Agent) -> None:
