@@ -6,7 +6,7 @@ Prices are those of us-east-1 in November 2026, in US dollars, without free tier
 hold the engine to; durations are assumptions, to be replaced by one's own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 __all__ = ["COUNTS", "METRICS", "TABLES", "Line", "idle", "main", "million", "snapstart", "table"]
@@ -118,7 +118,11 @@ def table(lines: Iterator[Line]) -> str:
     return "\n".join(["| | how | $ |", "|---|---|---:|", *rows, total])
 
 
-TABLES = {"A month idle": idle, "A million executions": million, "A month of SnapStart": snapstart}
+TABLES: dict[str, Callable[[], Iterator[Line]]] = {
+    "A month idle": idle,
+    "A million executions": million,
+    "A month of SnapStart": snapstart,
+}
 
 
 def main() -> None:

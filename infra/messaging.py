@@ -1,9 +1,9 @@
 """What carries messages: queues to run, to retry, to fire, of events; where what fails lands; and the bus.
 
 run, retry ──> runner      each message is tried until our code is done with it; only poison, which not even
-fire ────────> tick        begins to be handled, ends in `dead_letters` after MAX_RECEIVES.
-events ──────> events      Calls without a queue (Scheduler's) that fail end in `failures`.
-bus ─────────> events queue
+fire ────────> tick        begins to be handled, ends in `dead_letters`: after MAX_RECEIVES, or at once where the
+events ──────> events      function can tell. Calls without a queue (Scheduler's) that fail end in `failures`, and so
+bus ─────────> events queue  does what the bus could not hand over.
 """
 
 import aws_cdk as cdk
@@ -48,8 +48,13 @@ class Messaging(Construct):
             description="Every event on the bus is one that agents may subscribe to",
             event_bus=self.bus,
             event_pattern=events.EventPattern(account=[cdk.Stack.of(self).account]),
-            targets=[targets.SqsQueue(self.events)],
+            targets=[targets.SqsQueue(self.events, dead_letter_queue=self.failures)],
         )
+
+    @property
+    def queues(self) -> dict[str, sqs.Queue]:
+        """Every queue that functions send to or take from, by what it is called."""
+        return self.sources | {"dead_letters": self.dead_letters, "failures": self.failures}
 
     @property
     def sources(self) -> dict[str, sqs.Queue]:

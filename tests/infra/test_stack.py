@@ -111,7 +111,9 @@ def test_each_mapping_reports_failures_one_by_one_and_runs_come_alone(stack):
 def test_every_event_on_the_bus_comes_to_the_events_queue(stack):
     rule = stack.one("AWS::Events::Rule")
     assert rule["EventPattern"] == {"account": [{"Ref": "AWS::AccountId"}]}
-    assert "MessagingEvents" in json.dumps(rule["Targets"])
+    (target,) = rule["Targets"]
+    assert "MessagingEvents" in json.dumps(target["Arn"])
+    assert "MessagingFailures" in json.dumps(target["DeadLetterConfig"])
 
 
 # Functions
