@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.aws.harness.account import REGION
 from tests.aws.harness.cloudformation import Cloud
 from tests.aws.harness.functions import Function, Invocation, Lambda
 from tests.aws.harness.iam import Need
 from tests.support.eventbridge import Scheduler as Expression
+
+if TYPE_CHECKING:
+    from random import Random
 
 __all__ = ["Pollers", "Scheduler"]
 

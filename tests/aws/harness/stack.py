@@ -44,7 +44,7 @@ class Stack:
     """
 
     def __init__(self, at: datetime = BEGIN, **context: Any) -> None:
-        self.context = {"folders": [str(AGENTS_FOLDER)], "langflow": False, **context}
+        self.context = {"folders": [str(AGENTS_FOLDER)], "langflow": False, "runner_timeout_seconds": 60, **context}
         self.account = Account(at)
         self.began = at
         self._open = ExitStack()
@@ -125,6 +125,17 @@ class Stack:
         """Post to a webhook, as anybody may."""
         with httpx.Client(base_url=self.cloud.outputs["WebhooksUrl"], transport=self.way_in(None)) as public:
             return public.post(hook_id, content=body, headers=dict(headers), **how)
+
+    def put_on_events_queue(self, event: Mapping[str, Any]) -> None:
+        """Send an event by SQS, as the operator may."""
+        sqs = self.account.client("sqs")
+        sqs.send_message(QueueUrl=self.cloud.outputs["EventsQueueUrl"], MessageBody=json.dumps(event))
+
+    def put_on_bus(self, source: str, kind: str, detail: Any) -> None:
+        """Put an event on the bus, as any AWS service or the operator may."""
+        entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail)}
+        bus = self.cloud.outputs["BusName"]
+        self.account.client("events").put_events(Entries=[entry | {"EventBusName": bus}])
 
     # Time
 
