@@ -230,7 +230,8 @@ SCENARIOS = {
         lambda s: s.client.start("agent"), is_("ACTIVE", 1), asks=True,
     ),
     "pause": Scenario(
-        lambda s: s.agent(schedule={"cron": "0 0 * * *"}), lambda s: s.client.pause("agent"), is_("PAUSED", 0), asks=True
+        lambda s: s.agent(schedule={"cron": "0 0 * * *"}),
+        lambda s: s.client.pause("agent"), is_("PAUSED", 0), asks=True,
     ),
     "stop": Scenario(
         lambda s: (busy(s), s.kill("agent")), lambda s: s.client.stop("agent", cancel_running=True),

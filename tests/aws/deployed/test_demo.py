@@ -60,5 +60,8 @@ def test_the_demo_runs_and_nothing_is_lost_doubled_or_stuck(demo):
     assert {row["id"] for agent in ("announce", "index") for row in demo.rows(agent)} == set(sent["execution_ids"])
     (survivor,) = demo.rows("survivor")
     assert survivor["status"] == "succeeded"
-    assert [attempt["outcome"] for attempt in demo.client.execution(survivor["id"])["attempts"]] == ["lost", "succeeded"]
+    assert [attempt["outcome"] for attempt in demo.client.execution(survivor["id"])["attempts"]] == [
+        "lost",
+        "succeeded",
+    ]
     demo.check()

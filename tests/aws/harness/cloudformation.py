@@ -83,6 +83,8 @@ class Cloud:
         self.there: dict[str, Kept] = {}
         """What is there, by logical id, in the order in which it was made."""
         self.outputs: dict[str, Any] = {}
+        self.stayed: list[tuple[str, str]] = []
+        """Type and name of what the last `destroy` left."""
 
     def deploy(self, assembly: Assembly, *, import_existing: bool = False) -> list[str]:
         """Make the stack what the template says; the ids of what changed. Raises RolledBack.
@@ -112,17 +114,30 @@ class Cloud:
         }
         return [*undo, *gone]
 
-    def destroy(self) -> list[str]:
-        """Delete the stack; what stays, by its type and name."""
-        stays = []
+    def destroy(self) -> None:
+        """Delete the stack, all but what is to be retained."""
+        self.stayed = []
         for logical, kept in reversed(self._sorted()):
             if kept.retained:
-                stays.append(f"{kept.kind} {kept.made.ref}")
+                self.stayed.append((kept.kind, kept.made.ref))
             else:
                 self.kinds[kept.kind].delete(logical, kept.made, kept.properties)
         self.there.clear()
         self.outputs.clear()
-        return stays
+
+    def get_paginator(self, operation: str) -> "_Pages":
+        """As a client of CloudFormation: what it says of the stack that was destroyed."""
+        match operation:
+            case "list_stacks":
+                gone = {"StackName": self.name, "StackId": "1", "DeletionTime": 1}
+                return _Pages({"StackSummaries": [gone]})
+            case "list_stack_resources":
+                stayed = [
+                    {"ResourceType": kind, "PhysicalResourceId": ref, "ResourceStatus": "DELETE_SKIPPED"}
+                    for kind, ref in self.stayed
+                ]
+                return _Pages({"StackResourceSummaries": stayed})
+        raise NotImplementedError(operation)
 
     def of(self, kind: str) -> dict[str, Kept]:
         """All resources of a type, by logical id."""
@@ -213,6 +228,17 @@ class Cloud:
         """What is there, what is needed before what needs it."""
         graph = {logical: kept.needs & self.there.keys() for logical, kept in self.there.items()}
         return [(logical, self.there[logical]) for logical in TopologicalSorter(graph).static_order()]
+
+
+class _Pages:
+    """A paginator that has one page."""
+
+    def __init__(self, page: Mapping[str, Any]) -> None:
+        self._page = page
+
+    def paginate(self, **_: Any) -> list[Mapping[str, Any]]:
+        """The page."""
+        return [self._page]
 
 
 def _order(assembly: Assembly) -> list[str]:

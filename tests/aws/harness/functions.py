@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,10 @@ WRITES = (
     "Create", "Delete", "Put", "Send", "Transact", "Update",
 )  # fmt: skip
 """How the operations begin that leave something behind."""
+
+
+LONGEST_LOOP = 16
+"""How often Lambda lets a function be called by what it caused itself, unless it is allowed to."""
 
 
 class Crash(BaseException):
@@ -93,9 +98,11 @@ class Process:
         self.account_id = function.world.account.id
         self.alive = True
         self._handler: Callable[[Any, Any], Any] | None = None
+        self._chain: Counter[str] = Counter()
 
-    def handle(self, event: Any, context: Context) -> Any:
+    def handle(self, event: Any, context: Context, chain: Counter[str]) -> Any:
         """Hand an event to the handler; the first one waits until it is imported."""
+        self._chain = chain
         with calling(self):
             if self._handler is None:
                 self._handler = self._cold()
@@ -139,6 +146,9 @@ class Process:
     def after(self, service: str, operation: str, params: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Let the test end the process here."""
         world = self.function.world
+        for sent in answer.get("Successful", [answer]) if service == "sqs" else []:
+            if "MessageId" in sent:
+                world.chains[sent["MessageId"]] = self._chain
         if operation.startswith(WRITES):
             world.after_write(self.function.name, f"{service}.{operation}")
         if (service, answer.get("Error", {}).get("Code")) == ("s3", "NoSuchKey"):
@@ -174,12 +184,18 @@ class Function:
             self.environ = {name: folder.get(value, value) for name, value in self.environ.items()}
         self.processes.clear()
 
-    def begin(self, event: Any) -> "Invocation":
-        """Invoke it, in a process that is free or a new one; returns when it is done, or when its flow waits."""
+    def begin(self, event: Any, chain: Counter[str] | None = None) -> "Invocation":
+        """Invoke it, in a process that is free or a new one; returns when it is done, or when its flow waits.
+
+        `chain` says how often functions were called on the way to this, one by what another one sent.
+        """
+        chain = (chain or Counter()) + Counter([self.name])
+        if self.recursive_loop == "Terminate" and chain[self.name] > LONGEST_LOOP:
+            raise AssertionError(f"Lambda takes {self.name} for a runaway loop, and stops it")
         idle = [process for process in self.processes if process.alive]
         process = idle[0] if idle else Process(self)
         self.processes = idle[1:]
-        return Invocation(process, json.loads(json.dumps(event)))
+        return Invocation(process, json.loads(json.dumps(event)), chain)
 
     def invoke(self, event: Any) -> Any:
         """Invoke it, and wait for its answer. Raises FunctionError."""
@@ -191,9 +207,10 @@ class Function:
 class Invocation:
     """One event, on its way through a function."""
 
-    def __init__(self, process: Process, event: Any) -> None:
+    def __init__(self, process: Process, event: Any, chain: Counter[str]) -> None:
         self.process = process
         self.event = event
+        self._chain = chain
         self.done = False
         self.result: Any = None
         self.error: FunctionError | None = None
@@ -219,7 +236,7 @@ class Invocation:
         now = function.world.account.clock.now
         context = Context(function.name, function.arn, function.memory, now() + function.timeout, now)
         try:
-            result = self.process.handle(self.event, context)
+            result = self.process.handle(self.event, context, self._chain)
             self.result = json.loads(json.dumps(result))
             function.processes.append(self.process)
         except (Crash, Killed) as gone:
@@ -268,6 +285,8 @@ class Lambda:
         """What a role did not allow; a test that does not expect this must not pass."""
         self.failed: list[tuple[str, Exception]] = []
         """What functions raised."""
+        self.chains: dict[str, Counter[str]] = {}
+        """By a message's id, how often functions were called on the way to it."""
         self.after_write: Callable[[str, str], None] = lambda function, call: None
         """Called after every write of a function; what it raises ends the process there."""
         self._policy = policy

@@ -3,6 +3,7 @@
 import itertools
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -245,9 +246,12 @@ class Pollers:
 
     def _deliver(self, mapping: Source, messages: list[dict[str, Any]]) -> None:
         event = {"Records": [_record(mapping, message) for message in messages]}
+        chain = Counter[str]()
+        for message in messages:
+            chain |= self._world.chains.get(message["MessageId"], Counter())
         for again in (False, True) if self.twice else (False,):
             self.delivered.append((mapping.function.name, event))
-            self.under.append(Delivery(mapping, messages, mapping.function.begin(event), again))
+            self.under.append(Delivery(mapping, messages, mapping.function.begin(event, chain), again))
             self.reap()
 
     def reap(self) -> None:

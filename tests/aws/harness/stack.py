@@ -7,6 +7,7 @@ stack.live(hours=24)
 stack.check()
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from infra.remains import remains
 from tests.aws.harness import stage as stages
-from tests.aws.harness.account import BEGIN, Account
+from tests.aws.harness.account import BEGIN, Account, calling, shared_client
 from tests.aws.harness.cloudformation import Cloud
 from tests.aws.harness.functions import Function, Lambda
 from tests.aws.harness.gateway import Gateway
@@ -85,8 +87,10 @@ class Stack:
                 s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
     def destroy(self) -> list[str]:
-        """`cdk destroy`; what stays."""
-        return self.cloud.destroy()
+        """`make destroy`; what it lists as left behind."""
+        self.cloud.destroy()
+        with calling(self.account.owner):
+            return list(remains(self.cloud.name, {"cloudformation": self.cloud, "ssm": shared_client("ssm")}))
 
     def _policy(self, role: str) -> list[Statement]:
         name = role.rsplit("/", 1)[1]

@@ -82,7 +82,11 @@ class Stage:
     def let_go(self, act: Act) -> None:
         """Let a flow go on."""
         self.waiting.remove(act)
-        self.hand_over(act.owner, act.go.set)
+        if act.owner.done:  # its process did not wait for it
+            act.killed = True
+            act.go.set()
+        else:
+            self.hand_over(act.owner, act.go.set)
 
     def kill(self, act: Act) -> None:
         """Let the process in which a flow runs be gone."""
