@@ -27,7 +27,7 @@ LIMIT_BYTES = 262_144_000
 """Of a function with its layers, unzipped: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 SERVICES = frozenset({
-    "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "scheduler", "secretsmanager", "sqs", "ssm", "sts",
+    "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "scheduler", "secretsmanager", "sns", "sqs", "ssm", "sts",
 })  # fmt: skip
 """Whose descriptions botocore keeps: those that our adapters call, and the one that agents call."""
 
