@@ -39,9 +39,9 @@ class Counts:
     write_units: float = 12
     read_units: float = 4
     tick_seconds: float = 0.1
-    event_write_units: float = 4
+    event_write_units: float = 0
     event_read_units: float = 3
-    """A lifecycle event, kept until it has reached its subscribers, and looked up under three names."""
+    """A lifecycle event that nobody follows, looked up under three names."""
     events_seconds: float = 0.03
     log_kilobytes: float = 2.0
     watchdog_read_units: float = 8

@@ -91,6 +91,8 @@ class Permissions:
         if name in TAKES:
             poll = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
             yield _allow(poll, *(queues[queue].queue_arn for queue in TAKES[name]))
+        if name == "watchdog":
+            yield _allow(["sns:Publish"], self._messaging.notifications.topic_arn)
         yield from self._scheduler(name)
         parameters = PARAMETERS.get(name, {})
         for path, actions in parameters.items():

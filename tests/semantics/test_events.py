@@ -153,9 +153,12 @@ def test_what_comes_where_nobody_can_be_refused_waits_for_room(world: World):
     world.check()
 
 
-def test_what_is_taken_and_nobody_subscribes_to_is_not_kept(world: World):
-    assert events.take(world.ports, Event(id="taken", name="x", at=world.now)) == ()
-    assert world.store.event("taken") is None
+def test_a_lifecycle_event_that_nobody_follows_is_not_kept(world: World):
+    """There is one for each execution."""
+    for name in ("overnight.execution.succeeded", "x"):
+        assert events.take(world.ports, Event(id=name, name=name, at=world.now)) == ()
+    assert world.store.event("overnight.execution.succeeded") is None
+    assert world.store.event("x") is not None
 
 
 def test_a_line_that_fills_up_meanwhile_delays_the_event_for_its_agent_alone(world: World):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support import aws
+from tests.support.meter import Meter
 
 from overnight.agents import Agent, AgentDocument
 from overnight.aws.clients import Clients
@@ -51,10 +52,12 @@ class Stack:
         aws.client("events").create_event_bus(Name=name)
         aws.client("scheduler").create_schedule_group(Name=name)
         self.ended: list[int] = []
+        self.meter = Meter(aws.client)
+        """Counts what engines call, and what that costs."""
 
     @property
     def clients(self) -> Clients:
-        return Clients(lambda service, **_: aws.client(service))
+        return Clients(self.meter.client)
 
     def now(self) -> datetime:
         return self.at

@@ -87,11 +87,6 @@ def test_what_can_not_be_read_is_put_aside_at_once_with_the_reason(stack, body):
     assert reason
 
 
-def test_what_nobody_subscribes_to_is_not_kept(stack):
-    assert stack.open().take(json.dumps(OURS), "message-1") == ()
-    assert stack.open().ports.store.event("7") is None
-
-
 def test_a_lifecycle_event_from_the_bus_keeps_its_depth(stack):
     subscriber(stack, "overnight")
     detail = {"id": "e", "name": "overnight.execution.succeeded", "at": "2026-03-02T08:00:00Z", "depth": 3}

@@ -50,6 +50,9 @@ class Environment(BaseModel):
     dead_letters: Annotated[str | None, Field(alias="OVERNIGHT_DEAD_LETTERS")] = None
     """The dead-letter queue's URL, for the function that takes what others send."""
 
+    topic: Annotated[str | None, Field(alias="OVERNIGHT_TOPIC")] = None
+    """The ARN of the topic that notifications to `sns` go to."""
+
     # Scheduling
     schedule_group: Annotated[_Set, Field(alias="OVERNIGHT_SCHEDULE_GROUP")]
     """The schedule group of runtime agents."""

@@ -33,6 +33,7 @@ from overnight.aws.observe import Observation
 from overnight.aws.s3 import S3BlobStore
 from overnight.aws.scheduler import SchedulerAlarmClock
 from overnight.aws.secrets import SsmSecretStore
+from overnight.aws.sns import SnsCourier
 from overnight.aws.sqs import DeadLetters, FireQueue, SqsWorkQueue
 from overnight.core.due import look_at
 from overnight.courier import HttpCourier
@@ -117,14 +118,12 @@ def _engine(
         clock=SchedulerAlarmClock(
             clients.scheduler, environment.schedule_group, environment.tick_arn, environment.scheduler_role_arn
         ),
-        queue=SqsWorkQueue(
-            clients.sqs, environment.run_queue, environment.retry_queue, environment.fire_queue, now
-        ),
+        queue=SqsWorkQueue(clients.sqs, environment.run_queue, environment.retry_queue, environment.fire_queue, now),
         runner=runs,
         secrets=secrets,
         blobs=S3BlobStore(clients.s3, environment.bucket),
         bus=EventBridgeBus(clients.events, environment.bus),
-        courier=HttpCourier(allow_private=environment.allow_private),
+        courier=SnsCourier(clients.sns, environment.topic, HttpCourier(allow_private=environment.allow_private)),
         observe=observation,
         now=now,
         chance=random.random,
