@@ -67,9 +67,9 @@ def test_no_more_attempts_run_at_once_than_lambda_is_told(stacks):
 
 def test_what_fails_in_a_batch_comes_again_alone(stack):
     for name in "abc":
-        schedule = {"interval": {"seconds": 20}, "start_at": "2026-03-02T08:01:20Z", "end_at": "2026-03-02T08:01:20Z"}
+        schedule = {"interval": {"seconds": 20}, "start_at": "2026-03-02T08:03:20Z", "end_at": "2026-03-02T08:03:20Z"}
         stack.agent(name, schedule=schedule)
-    stack.live(seconds=60)
+    stack.live(minutes=3)
     poison = {"MessageBody": "poison", "DelaySeconds": 20}
     stack.account.client("sqs").send_message(QueueUrl=url_of(stack, "Fire"), **poison)
     stack.live(seconds=30)

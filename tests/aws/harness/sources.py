@@ -1,6 +1,5 @@
 """What calls the functions: EventBridge Scheduler for the minute, Lambda's pollers for the queues."""
 
-import itertools
 import json
 import uuid
 from collections import Counter
@@ -221,7 +220,7 @@ class Pollers:
         if self.disorder is not None:
             several = [message for batch in batches for message in batch]
             self.disorder.shuffle(several)
-            batches = [list(batch) for batch in itertools.batched(several, mapping.batch)] if several else []
+            batches = [several[start : start + mapping.batch] for start in range(0, len(several), mapping.batch)]
         for messages in batches:
             self._deliver(mapping, messages)
         return len(batches)
