@@ -84,7 +84,7 @@ def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     table = aws.make_table(f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
     time = aws.sqs_time(now)
     time.__enter__()
-    queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry")]
+    queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry", "fire")]
     queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)
     store = aws.open_store(table, look_at, now)
     sending = aws.Sending(store, queue.send)
@@ -100,6 +100,7 @@ ENGINES["dynamodb"] = EngineKind(
     open_dynamodb,
     unlike={
         "test_alarms": _SCHEDULER,
+        "test_uses": "which blobs S3 keeps is not the store's to say: the bucket has rules of its own",
         "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
         "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
         "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",

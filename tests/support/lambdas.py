@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 
-__all__ = ["go_on", "hangs", "hello", "loud", "remember", "run"]
+__all__ = ["breaks", "go_on", "hangs", "hello", "loud", "remember", "repeats", "run", "second_time"]
 
 go_on = threading.Event()
 run: list[str] = []
@@ -25,6 +25,22 @@ def hangs() -> str:
     sys.stdout.write("waiting\n")
     go_on.wait(30)
     return "never told"
+
+
+def second_time(context: object) -> str:
+    if getattr(context, "attempt", 0) < 2:
+        raise ConnectionError("not yet")
+    return "done"
+
+
+def repeats(input_value: str) -> str:
+    return input_value
+
+
+def breaks(depth: int = 40) -> None:
+    if depth:
+        breaks(depth - 1)
+    raise RuntimeError("too long a story " * 1_000)
 
 
 def leaves() -> None:

@@ -60,7 +60,9 @@ class ApiError(OvernightError):
             body = None
         if not isinstance(body, dict):
             return cls(response.status_code, f"{response.url} answered {_status_line(response.status_code)}")
-        message = body.get("detail") or body.get("title") or _status_line(response.status_code)
+        # API Gateway's own refusals, of a signature for one, have a `message`, in either spelling.
+        said = (body.get(name) for name in ("detail", "title", "message", "Message"))
+        message = next(filter(None, said), None) or _status_line(response.status_code)
         if body.get("code") == "unauthorized":
             message = f"{message}; the token is read from OVERNIGHT_API_TOKEN"
         errors = [each for each in body.get("errors") or [] if isinstance(each, dict)]
@@ -87,15 +89,32 @@ class Client(AbstractContextManager["Client"]):
         token: str | None = None,
         *,
         timeout_seconds: float = 30.0,
+        auth: httpx.Auth | None = None,
+        front_door: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """Of the engine at that URL.
+
+        Args:
+            url: where its API answers.
+            token: the token that it asks for.
+            timeout_seconds: how long an answer may take.
+            auth: signs requests, where a token is not what is asked for.
+            front_door: the URL before `/api/v1/webhooks`, where that is another.
+            transport: what carries requests, in tests.
+
+        Raises:
+            NoEngine: it is no URL of HTTP.
+        """
         self.url = url.rstrip("/")
+        self.front_door = (front_door or url).rstrip("/")
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise NoEngine(url, "the URL must begin with http:// or https://")
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
+            auth=auth,
             timeout=httpx.Timeout(timeout_seconds, connect=5.0),
             # Reading the certificates takes longer than a local call.
             verify=parts.scheme == "https",

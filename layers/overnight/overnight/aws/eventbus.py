@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from overnight.aws.answers import unavailable
-from overnight.aws.messages import OWN_SOURCE
+from overnight.core.envelopes import OWN_SOURCE
 from overnight.errors import Unavailable
 from overnight.executions import Event
 

@@ -40,7 +40,7 @@ def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: J
         print_json(page)
         return
     rows = [
-        (view["agent"], view["trigger"], view["signature"], view["status"], f"{client.url}{view['path']}")
+        (view["agent"], view["trigger"], view["signature"], view["status"], f"{client.front_door}{view['path']}")
         for view in page["items"]
     ]
     empty = "no webhooks; give an agent a trigger such as {name: github, webhook: {signature: github}}"
@@ -71,7 +71,7 @@ def show(
     kept = {"made": "made here, shown by --secret", "supplied": "supplied, and kept in the secret store"}
     print_sheet(
         [
-            ("address", f"{client.url}{view['path']}"),
+            ("address", f"{client.front_door}{view['path']}"),
             ("agent", view["agent"]),
             ("trigger", view["trigger"]),
             ("signature", view["signature"]),
@@ -151,7 +151,7 @@ def send(
         except ValueError as error:
             raise Failure(f"{SECRET_VARIABLE}: {error}") from error
         # Without the engine's own token, which is nobody else's business.
-        with Client(to or url) as sender:
+        with Client(to or client.front_door) as sender:
             headers = {"Content-Type": _media_type(body), **signed.headers, **_headers(header or [])}
             answer = sender.deliver(view["hook_id"], body, headers, signed.query)
         execution_id = answer.get("execution_id")

@@ -7,6 +7,8 @@
 Whoever crashes between the two leaves a row that is pending, and that nobody holds. Whoever brings the same firing
 again finds it so, and carries on with it; the watchdog finds it by its place in the index. A row that is held, or due
 by itself, or further on, was accepted: then the firing is a duplicate.
+
+An event that is gathered is counted by the state and has a row, so those two are written as one.
 """
 
 from collections.abc import Callable
@@ -54,8 +56,10 @@ class Admissions:
                 raise
             if admission is None:
                 return self._accepted_before(firing, row, gate)
-            row = self._row(firing, admission, row)
             try:
+                if _gathers(admission, gate.state):
+                    return self._gather(admission, gate)
+                row = self._row(firing, admission, row)
                 admitted = self._bring_in(firing, admission, row, gate)
             except Stale as stale:
                 gate = stale.gate
@@ -63,6 +67,15 @@ class Admissions:
             if admitted is not None:
                 return admitted
         raise AssertionError  # tries end by raising
+
+    def _gather(self, admission: Admission, gate: Gate) -> Admitted:
+        """Insert the row and write the state that gathers it, as one. Raises Stale."""
+        execution, transition = admission.execution, admission.transition
+        stored = self._executions.find(execution.id)
+        if stored is not None and not _forlorn(stored, gate.state):
+            return Admitted(stored, duplicate=True, state=gate.state)
+        moved = self._gates.move_with(gate, transition.state, self._executions.insertion(execution, stored))
+        return Admitted(execution, state=moved.state, unsent=transition.sends)
 
     def _accepted_before(self, firing: Firing, row: _Row | None, gate: Gate) -> Admitted | None:
         """The execution of a firing that is refused now, if it was accepted once.
@@ -120,6 +133,15 @@ class Admissions:
             return self._executions.write(execution, Revision(execution.model_copy(update=ended))).execution
         except Refused:
             return None
+
+
+def _gathers(admission: Admission, state: AgentState) -> bool:
+    """Whether the state takes the execution into what its trigger gathers: as one more than it had."""
+    name = admission.execution.trigger or ""
+    kept, had = admission.transition.state.gathered.get(name), state.gathered.get(name)
+    if kept is None:
+        return False
+    return had is None or kept.number != had.number or kept.count > had.count
 
 
 def _held(execution: Execution, state: AgentState) -> bool:

@@ -15,7 +15,7 @@ from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
 from overnight.errors import AgentExists, AgentNotFound, Unavailable
 from overnight.executions import Message
-from overnight.ports import Change, Page, Subscription, Transition
+from overnight.ports import Change, Page, Transition
 from overnight.triggers import EventTrigger
 
 __all__ = ["FIRST_DAY", "Agents"]
@@ -24,11 +24,6 @@ FIRST_DAY: Key = ("STACK", "FIRST_DAY")
 """The day of the first agent: no execution is older."""
 
 _ABSENT = Condition("attribute_not_exists(#pk)")
-_CONTENTION = frozenset(
-    {None, "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-)
-"""Why a transaction was cancelled that may go through the next time."""
-
 _LISTED = 50
 
 T = TypeVar("T")
@@ -122,9 +117,8 @@ class Agents:
         has = _subscriptions(after)
         for key in had.keys() - has.keys():
             yield Delete(key)
-        for key, item in has.items():
-            if had.get(key) != item:
-                yield Put(item)
+        for key in has.keys() - had.keys():
+            yield Put(has[key])
 
     @staticmethod
     def _raise_unless_contended(cancelled: Cancelled, writes: Sequence[Put | Delete], agent: Agent) -> None:
@@ -133,7 +127,7 @@ class Agents:
             taken = isinstance(write, Put) and write.condition is _ABSENT
             if reason == "ConditionalCheckFailed" and taken:
                 raise AgentExists(agent.name) from None
-        if not _CONTENTION.issuperset(cancelled.reasons):
+        if not cancelled.contended:
             raise Unavailable(str(cancelled)) from None
 
     def _note_first_day(self, agent: Agent) -> None:
@@ -225,14 +219,11 @@ class Agents:
         found = (ArmedPeriod.model_validate_json(unpacked(i["body"])) for i in self._table.query(f"ARMED#{agent_id}"))
         return [period for period in found if period.since < until and (period.until is None or period.until >= since)]
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names, by agent and trigger order."""
-        found = [item for name in sorted(set(names)) for item in self._table.query(f"EVENT#{name}")]
-        found.sort(key=lambda item: str(item[SK]))
-        return [
-            Subscription(str(item["agent_id"]), str(item["trigger"]), str(item[PK]).removeprefix("EVENT#"))
-            for item in found
-        ]
+    def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names, by id."""
+        found = (self._table.query(f"EVENT#{name}", low=after, limit=limit + 1) for name in set(names))
+        ids = {str(item[SK]) for items in found for item in items}
+        return tuple(sorted(ids - {after})[:limit])
 
 
 def _version_item(agent: Agent) -> Item:
@@ -242,12 +233,8 @@ def _version_item(agent: Agent) -> Item:
 def _subscriptions(agent: Agent) -> dict[Key, Item]:
     if agent.deleted_at is not None:
         return {}
-    items: dict[Key, Item] = {}
-    for position, trigger in enumerate(agent.document.triggers):
-        if isinstance(trigger, EventTrigger):
-            key = (f"EVENT#{trigger.event.name}", f"{agent.id}#{position:03}")
-            items[key] = {PK: key[0], SK: key[1], "agent_id": agent.id, "trigger": trigger.name}
-    return items
+    names = {trigger.event.name for trigger in agent.document.triggers if isinstance(trigger, EventTrigger)}
+    return {(f"EVENT#{name}", agent.id): {PK: f"EVENT#{name}", SK: agent.id} for name in names}
 
 
 def _periods(change: Change) -> Iterator[Put]:

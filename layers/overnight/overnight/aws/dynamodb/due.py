@@ -22,12 +22,17 @@ from overnight.aws.dynamodb.values import Item, stamp
 from overnight.executions import Execution, Status
 from overnight.ports import DueAgent, DueExecution
 
-__all__ = ["Due", "due_entries"]
+__all__ = ["Due", "due_entries", "due_until"]
+
+
+def due_until(now: datetime) -> str:
+    """The last place in the index of what is due by then, whatever follows the instant there."""
+    return f"{stamp(now)}~"
 
 
 def due_entries(table: Table, kind: str, now: datetime, limit: int) -> list[Item]:
     """The entries of the index of that kind whose time has come, the longest due first."""
-    high = f"{stamp(now)}~"  # whatever follows the instant
+    high = due_until(now)
     found = [entry for pk in shards(kind) for entry in table.query(pk, index=BY_DUE, high=high, limit=limit)]
     return sorted(found, key=lambda entry: str(entry[BY_DUE.sk]))[:limit]
 

@@ -1,12 +1,12 @@
 """Executions and their attempts: inserted once, then each move on condition that nobody moved them in between."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from overnight.aws.dynamodb import rows
 from overnight.aws.dynamodb.gates import Gate, Gates, state_key
 from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL
-from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.values import Item, epoch
 from overnight.errors import ExecutionNotFound
@@ -14,8 +14,6 @@ from overnight.executions import Attempt, Execution, Message
 from overnight.ports import Revision
 
 __all__ = ["Executions"]
-
-_BATCH = 100
 
 
 class Executions:
@@ -83,13 +81,17 @@ class Executions:
             return self.get(execution.id) if refused.found is None else rows.execution_of(refused.found)
         return None
 
+    def insertion(self, execution: Execution, over: Execution | None) -> Put:
+        """Its insert as a part of a transaction; in place of a row `over`, if that is as it was."""
+        condition = self.absent() if over is None else _untouched(over)
+        return Put(rows.new_item(execution), condition)
+
     def withdraw(self, execution: Execution, gate: Gate) -> bool:
         """Take an insert back, unless somebody has taken the execution up: proven by its row and the agent's state."""
-        untouched = Condition("#rev = :rev", {"rev": execution.rev})
         try:
             self._table.transact(
                 [
-                    Delete(rows.key_of(execution.id), untouched),
+                    Delete(rows.key_of(execution.id), _untouched(execution)),
                     Check(state_key(gate.agent.id), Gates.unmoved(gate)),
                 ]
             )
@@ -148,9 +150,7 @@ class Executions:
         put, drop = rows.changes(before, after)
         put[MARK] = self._table.mark()
         try:
-            self._table.update(
-                rows.key_of(after.id), put=put, drop=drop, condition=Condition("#rev = :rev", {"rev": before.rev})
-            )
+            self._table.update(rows.key_of(after.id), put=put, drop=drop, condition=_untouched(before))
         except Refused as refused:
             # Where an answer was lost, a retry finds what it has written itself.
             if refused.found is None or refused.found.get(MARK) != put[MARK]:
@@ -194,13 +194,6 @@ class Executions:
             return  # Somebody has it.
 
 
-def batches(ids: Iterable[str], size: int = _BATCH) -> Iterable[list[str]]:
-    """Ids, so many at a time."""
-    batch: list[str] = []
-    for id_ in ids:
-        batch.append(id_)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _untouched(execution: Execution) -> Condition:
+    """Nobody has moved it since."""
+    return Condition("#rev = :rev", {"rev": execution.rev})

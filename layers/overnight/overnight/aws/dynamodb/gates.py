@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, shard_of
-from overnight.aws.dynamodb.table import MARK, Condition, Key, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Cancelled, Condition, Key, Put, Refused, Table
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
@@ -144,6 +144,17 @@ class Gates:
         self._recent.pop(agent_id, None)
 
     # Writing
+
+    def move_with(self, gate: Gate, state: AgentState, also: Put) -> Gate:
+        """Write the state as `move` does, and another item with it, or neither. Raises Stale for either."""
+        moved = self.moved(gate, gate.agent, state)
+        try:
+            self._table.transact([also, Put(self.state_item(moved), self.unmoved(gate))])
+        except Cancelled as cancelled:
+            if not cancelled.contended:
+                raise Unavailable(str(cancelled)) from None
+            raise Stale(self.read(gate.agent.id)) from None
+        return self._remember(moved)
 
     def move(self, gate: Gate, state: AgentState) -> Gate:
         """Write the state, if it still is the one it was made from; how it then is, `rev` and all. Raises Stale."""

@@ -7,6 +7,7 @@ from itertools import islice
 
 from overnight.aws.dynamodb import cursors, rows
 from overnight.aws.dynamodb.agents import FIRST_DAY
+from overnight.aws.dynamodb.due import due_until
 from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, PK, SK, Index, shards
 from overnight.aws.dynamodb.table import Table
@@ -125,7 +126,7 @@ class Listing:
         return Page(items, cursors.encode("unfinished", str(last[BY_DUE.pk]), str(last[BY_DUE.sk]), str(last[PK])))
 
     def _guarded(self, entry: Item) -> bool:
-        return str(entry[BY_DUE.pk]).startswith("LIVE#") and stamp(self._now()) < str(entry[BY_DUE.sk]) < rows.CALM
+        return str(entry[BY_DUE.pk]).startswith("LIVE#") and due_until(self._now()) < str(entry[BY_DUE.sk]) < rows.CALM
 
 
 def _live() -> list[str]:

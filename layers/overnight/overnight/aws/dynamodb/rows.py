@@ -1,7 +1,7 @@
 """An execution's row: every field an attribute, so that it can be read in the console; what is nested is JSON.
 
-What the keys say is not said again, and defaults are left out: a scheduled execution that succeeded fits into a
-kilobyte, which is one write unit.
+JSON of more than a kilobyte, such as a failure with its traceback, is compressed. What the keys say is not said again,
+and defaults are left out: a scheduled execution that succeeded fits into a kilobyte, which is one write unit.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, BY_TICK, PK, SK, TTL, shard_of
 from overnight.aws.dynamodb.table import Key
-from overnight.aws.dynamodb.values import Item, Value, epoch, instant, place, stamp
+from overnight.aws.dynamodb.values import Item, Value, epoch, instant, packed, place, stamp, unpacked
 from overnight.executions import Attempt, Execution, FiringKind, Status
 
 __all__ = [
@@ -69,7 +69,7 @@ def new_item(execution: Execution) -> Item:
 def execution_of(item: Item) -> Execution:
     """The execution that a row says."""
     fields: dict[str, Any] = {
-        name: json.loads(str(value)) if name in _NESTED else value
+        name: json.loads(unpacked(value)) if name in _NESTED else value
         for name, value in item.items()
         if name in Execution.model_fields
     }
@@ -108,7 +108,7 @@ def _fields(execution: Execution) -> Item:
 
 
 def _json(value: object) -> Value:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return packed(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 def _watched(before: Execution | None, after: Execution) -> tuple[Item, list[str]]:

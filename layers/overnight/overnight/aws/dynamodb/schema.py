@@ -6,7 +6,7 @@
     former agent   VERSION#<id>        <version>
     armed period   ARMED#<id>          <trigger>#<since>
     name           NAMES               <name>
-    subscription   EVENT#<name>        <agent>#<position>
+    subscription   EVENT#<name>        <agent>
     webhook        HOOK#<id>           HOOK                by_owner: HOOKS#<agent>
     execution      EXEC#<id>           EXEC                by_owner: EXECS#<agent>, newest last
                                                            by_day: DAY#<date>#<shard>

@@ -27,7 +27,7 @@ from overnight.aws.dynamodb.listing import Listing
 from overnight.aws.dynamodb.schema import BY_OWNER
 from overnight.aws.dynamodb.table import Refused, Table
 from overnight.aws.dynamodb.tries import tries
-from overnight.executions import Attempt, Event, Execution, Firing, Message
+from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
 from overnight.ports import (
     Admission,
     Admitted,
@@ -39,7 +39,6 @@ from overnight.ports import (
     Hook,
     Page,
     Revision,
-    Subscription,
     Tick,
     Transition,
 )
@@ -174,7 +173,7 @@ class DynamoStore:
             return revision, transition, (*revision.sends, *transition.sends)
         raise AssertionError  # tries end by raising
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:  # noqa: ARG002 - nothing is locked
         """Several verbs, one after another: each is durable by itself."""
         return work()
 
@@ -220,17 +219,25 @@ class DynamoStore:
         """Keep an event until it is fanned out; False if one of that id was kept before."""
         return self._events.put(event)
 
-    def pending_events(self, now: datetime, limit: int) -> Sequence[Event]:
-        """Events that are not fanned out yet, the oldest first."""
+    def event(self, event_id: str) -> Pending | None:
+        """The event of that id, as far as it has come."""
+        return self._events.get(event_id)
+
+    def pending_events(self, now: datetime, limit: int) -> Sequence[Pending]:
+        """Events that are not fanned out yet and not put off, the longest due first."""
         return self._events.pending(now, limit)
+
+    def put_off_event(self, pending: Pending, until: datetime) -> None:
+        """Keep how far an event has come, and that it is due again then."""
+        self._events.put_off(pending, until)
 
     def event_done(self, event_id: str) -> None:
         """The event has reached every subscriber."""
         self._events.done(event_id)
 
-    def subscriptions(self, names: Iterable[str]) -> Sequence[Subscription]:
-        """Who subscribes to any of these names, by agent and trigger order."""
-        return self._agents.subscriptions(names)
+    def subscribers(self, names: Iterable[str], *, after: str | None = None, limit: int = 100) -> tuple[str, ...]:
+        """The agents that subscribe to any of these names, by id."""
+        return self._agents.subscribers(names, after, limit)
 
     # Webhooks
 

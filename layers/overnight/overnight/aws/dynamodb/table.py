@@ -56,6 +56,16 @@ class Cancelled(Exception):
         self.reasons = tuple(reasons)
         super().__init__(f"the transaction was cancelled: {self.reasons}")
 
+    @property
+    def contended(self) -> bool:
+        """Whether it may go through the next time, once what it was made from is read again."""
+        return _CONTENTION.issuperset(self.reasons)
+
+
+_CONTENTION = frozenset(
+    {None, "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+)
+
 
 class _Contended(Exception):
     """A transaction has the item just now."""
