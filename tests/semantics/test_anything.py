@@ -19,7 +19,7 @@ from tests.support.fuse import Crash, fuse
 from tests.support.sound import sound
 from tests.support.world import World
 
-from overnight.core import lifecycle, retry, run
+from overnight.core import events, lifecycle, retry, run
 from overnight.core.backfill import backfill
 from overnight.core.payloads import opened
 from overnight.errors import OvernightError
@@ -274,7 +274,7 @@ class History:
         world.live(minutes=6, step=60)
         for agent, _ in world.store.agents().items:
             lifecycle.stop(world.ports, agent.id)
-        world.live(minutes=6, step=60)
+        world.live(events.PUT_OFF[1].total_seconds(), step=60)
         self.what_is_over_stays_as_it_is()
         self.every_event_is_accounted_for()
         sound(world)
