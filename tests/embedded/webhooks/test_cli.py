@@ -137,16 +137,32 @@ def test_webhooks_are_listed_and_shown(overnight, sender, server):
     assert orders.secret in out
 
 
-def test_a_secret_is_rotated(overnight, sender):
-    orders = sender()
+SIGNING = {name: webhook for name, webhook in SCHEMES.items() if name != "none"}
+
+
+@pytest.mark.parametrize("webhook", SIGNING.values(), ids=SIGNING)
+def test_a_secret_is_rotated_in_any_scheme(overnight, sender, webhook):
+    orders = sender(**webhook)
     old = orders.secret
     code, out, _ = overnight("webhooks", "rotate-secret", "orders")
     assert code == 0
     assert orders.secret != old
     assert orders.secret in out
     assert "accepted until" in out
+    assert "accepted until" in overnight("webhooks", "show", "orders")[1]
+    assert orders.post(b'{"id": "evt_1"}', secret=old).status_code == 202
     assert overnight("webhooks", "rotate-secret", "orders", "--overlap-seconds", "0")[1].endswith("ended\n")
-    assert orders.post(secret=old).status_code == 401
+    assert orders.post(b'{"id": "evt_2"}', secret=old).status_code == 401
+    assert overnight("webhooks", "send", "orders", "--data", '{"id": "evt_3"}')[0] == 0
+    assert len(orders.kept()) == 2
+
+
+def test_what_has_no_secret_of_its_own_has_none_to_show_or_rotate(overnight, sender):
+    sender(signature="none")
+    for command in (("show", "orders", "--secret"), ("rotate-secret", "orders")):
+        code, _, error = overnight("webhooks", *command)
+        assert code == 1
+        assert error.endswith(" has no secret: its trigger says signature none\n")
 
 
 @pytest.mark.parametrize(
