@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.effects import Effects, agent, come_to_rest, every_execution, mixed
+from tests.support.effects import Effects, agent, check_gathered, come_to_rest, every_execution, mixed
 from tests.support.engine_process import EngineProcess, eventually
 from tests.support.postgresql import Server
 
@@ -147,6 +147,8 @@ def test_nothing_is_lost_doubled_or_stuck_whichever_engine_dies_and_though_the_d
         assert all(by_id[id_]["status"] == "succeeded" for id_ in triggered)
         read = {execution["dedupe_key"] for execution in executions if execution["agent"] == "reader"}
         assert {f"event:{event}" for event in events} <= read, "an acknowledged event is lost"
+        with fleet.any.client() as client:
+            check_gathered(client, executions, events)
         effects.check(executions)
         assert [engine.stop() for engine in fleet.engines] == [0] * ENGINES
     finally:

@@ -289,11 +289,11 @@ class Client(AbstractContextManager["Client"]):
 
     def set_secret(self, name: str, value: str) -> None:
         """Keep a secret."""
-        self._send("PUT", f"/api/v1/secrets/{quote(name, safe='')}", json={"value": value})
+        self._send("PUT", _secret(name), json={"value": value})
 
     def delete_secret(self, name: str) -> None:
         """Forget a secret."""
-        self._send("DELETE", f"/api/v1/secrets/{quote(name, safe='')}")
+        self._send("DELETE", _secret(name))
 
     def verify(self, *, agent: str | None = None, since: str | None = None, until: str | None = None) -> View:
         """What the ledger proves: `ok`, `findings` and counts."""
@@ -336,15 +336,27 @@ _AGENTS = "/api/v1/background_agents"
 
 
 def _agent(ref: str, *verb: str) -> str:
-    return "/".join((_AGENTS, quote(ref, safe=""), *verb))
+    return "/".join((_AGENTS, _part("agent", ref), *verb))
 
 
 def _execution(execution_id: str, *verb: str) -> str:
-    return "/".join(("/api/v1/executions", quote(execution_id, safe=""), *verb))
+    return "/".join(("/api/v1/executions", _part("execution", execution_id), *verb))
 
 
 def _webhook(hook_id: str, *verb: str) -> str:
-    return "/".join(("/api/v1/webhooks", quote(hook_id, safe=""), *verb))
+    return "/".join(("/api/v1/webhooks", _part("webhook", hook_id), *verb))
+
+
+def _secret(name: str) -> str:
+    return "/".join(("/api/v1/secrets", _part("name", name)))
+
+
+def _part(field: str, text: str) -> str:
+    """A part of a path. Raises ApiError for what would be none, or several: servers read `%2F` as a slash."""
+    if not text or "/" in text:
+        message = f"must not {'contain /' if text else 'be empty'}"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, message, code="invalid", problems=[Problem(field, message)])
+    return quote(text, safe="")
 
 
 def _reason(error: Exception) -> str:

@@ -81,9 +81,15 @@ def test_without_json_there_is_something_to_read(wire, engine, overnight) -> Non
 
 
 def test_an_agent_may_have_a_name_that_is_no_path(engine, overnight, wire) -> None:
-    engine.on(f"GET {AGENTS}/..%2Fx%3Fy", wire.agent())
+    engine.on(f"GET {AGENTS}/..x%3Fy", wire.agent())
 
-    assert overnight("agents", "show", "../x?y").code == 0
+    assert overnight("agents", "show", "..x?y").code == 0
+
+
+def test_a_name_that_is_several_parts_of_a_path_is_never_sent(engine, overnight) -> None:
+    assert overnight("agents", "show", "../x").error == "agent: must not contain /"
+    assert overnight("agents", "stop", "").error == "agent: must not be empty"
+    assert engine.requests == []
 
 
 def test_the_token_of_the_environment_is_sent(engine, overnight, wire, monkeypatch) -> None:

@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from overnight.core import batches, fire, notify, run, watchdog
+from overnight.core import batches, fire, notify, retention, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
@@ -146,6 +146,8 @@ class Engine:
         if self._draining.is_set():
             return
         self._draining.set()
+        if not self._threads:  # it was never started
+            return
         self._alarm_wake.set()
         self._dispatch_wake.set()
         self.ports.observe("engine.draining", running=len(self._slots.running), drain_seconds=seconds)
@@ -171,7 +173,8 @@ class Engine:
         self._ticking.shutdown(wait=True, cancel_futures=True)
         self._delivering.shutdown(wait=True, cancel_futures=True)
         self._slots.workers.close()
-        self.ports.observe("engine.stopped")
+        if self._threads:
+            self.ports.observe("engine.stopped")
         self._close()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
@@ -398,8 +401,7 @@ class Engine:
 
     def _prune(self) -> None:
         """Remove what its retention has passed, a little at a time, and blobs that nobody needs any more."""
-        while self.ports.store.prune(self.ports.now(), 500) and not self._draining.is_set():
-            pass
+        retention.prune(self.ports, go_on=lambda: not self._draining.is_set())
         self._sweep()
 
     def _recover(self) -> None:
