@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.aws.harness.functions import Crash
+from tests.aws.harness.functions import Fuse
 from tests.aws.harness.stack import Stack, statuses
 from tests.aws.harness.stage import fails, held
 
@@ -36,21 +36,6 @@ class Scenario:
     expect: Callable[[Stack], None]
     asks: bool = False
     """Whether `act` is somebody's request, which they may repeat."""
-
-
-class Fuse:
-    """Ends a process after so many writes, once."""
-
-    def __init__(self, writes: int) -> None:
-        self.left = writes
-        self.blown = ""
-
-    def __call__(self, function: str, call: str) -> None:
-        """A function has written."""
-        self.left -= 1
-        if not self.left:
-            self.blown = f"{function}: {call}"
-            raise Crash(self.blown)
 
 
 def played(stack: Stack, scenario: Scenario, writes: int, *, asks_again: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.aws.harness.cloudformation import RolledBack
-from tests.aws.harness.functions import Crash
+from tests.aws.harness.functions import Fuse
 from tests.aws.harness.stack import ACTS, Stack, statuses
 
 pytestmark = pytest.mark.timeout(600)
@@ -147,14 +147,7 @@ def test_destroying_lists_what_stays_and_a_stack_deployed_again_goes_on_with_it(
 def test_a_deployment_that_dies_after_any_call_is_rolled_back_and_can_be_made_again(stacks, declare):
     for writes in range(1, 100):
         stack = stacks()
-        left = writes
-
-        def fuse(function: str, call: str) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                raise Crash(f"{function}: {call}")
-
+        fuse = Fuse(writes)
         with stack.watched(fuse):
             try:
                 stack.deploy(agents=declare(V1))
@@ -164,6 +157,6 @@ def test_a_deployment_that_dies_after_any_call_is_rolled_back_and_can_be_made_ag
         assert ticks(stack, "report") == ["08:10"], f"after write {writes}"
         stack.check()
         stack.close()
-        if left > 0:
+        if not fuse.blown:
             return
     pytest.fail("a deployment writes without end")

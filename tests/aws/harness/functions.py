@@ -29,7 +29,7 @@ from tests.aws.harness.stage import Killed, Stage
 from overnight.aws import wiring
 from overnight.aws.clients import Clients
 
-__all__ = ["WRITES", "Courier", "Crash", "Function", "FunctionError", "Invocation", "Lambda"]
+__all__ = ["WRITES", "Courier", "Crash", "Function", "FunctionError", "Fuse", "Invocation", "Lambda"]
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +45,21 @@ LONGEST_LOOP = 16
 
 class Crash(BaseException):
     """The process is gone: nothing catches this, and nothing in memory outlives it."""
+
+
+class Fuse:
+    """Ends a process after so many writes, once; for `Stack.watched`."""
+
+    def __init__(self, writes: int) -> None:
+        self.left = writes
+        self.blown = ""
+
+    def __call__(self, function: str, call: str) -> None:
+        """A function has written."""
+        self.left -= 1
+        if not self.left:
+            self.blown = f"{function}: {call}"
+            raise Crash(self.blown)
 
 
 class FunctionError(Exception):
