@@ -111,8 +111,9 @@ class Account:
         self.client("scheduler").create_schedule_group(Name=name)
         self.queues = {
             kind: self.client("sqs").create_queue(QueueName=f"{name}-{kind}")["QueueUrl"]
-            for kind in ("run", "retry", "fire")
+            for kind in ("run", "retry", "fire", "dead")
         }
+        self.topic = self.client("sns").create_topic(Name=name)["TopicArn"]
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -130,7 +131,9 @@ class Account:
             "OVERNIGHT_STACK": self.name,
             "OVERNIGHT_TABLE": self.name,
             "OVERNIGHT_BUCKET": self.name,
-            **{f"OVERNIGHT_{kind.upper()}_QUEUE": url for kind, url in self.queues.items()},
+            **{f"OVERNIGHT_{kind.upper()}_QUEUE": self.queues[kind] for kind in ("run", "retry", "fire")},
+            "OVERNIGHT_DEAD_LETTERS": self.queues["dead"],
+            "OVERNIGHT_TOPIC": self.topic,
             "OVERNIGHT_BUS": self.name,
             "OVERNIGHT_SCHEDULE_GROUP": self.name,
             "OVERNIGHT_TICK_ARN": "arn:aws:lambda:eu-central-1:123456789012:function:tick",
@@ -250,8 +253,10 @@ def test_every_function_answers_its_event(settings, aws, cloudformation):
         "triggers": [
             {"name": "hourly", "interval": {"hours": 1}},
             {"name": "told", "event": {"name": "dataset.*"}},
-            {"name": "hook", "webhook": {"signature": "token"}},
+            {"name": "pages", "event": {"name": "page.*", "batch": {"size": 2, "window_seconds": 900}}},
+            {"name": "hook", "webhook": {"signature": "token", "schema": {"type": "object", "required": ["order"]}}},
         ],
+        "concurrency": {"max_parallel": None},
     }
     with start("declare", settings, account) as declare:
         declare.invoke(cloudformation.request("Create", "Custom::OvernightDeployment"))
@@ -274,23 +279,38 @@ def test_every_function_answers_its_event(settings, aws, cloudformation):
             assert "beating" in run.log
         shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
         assert (shown["status"], shown["output"]["text"]) == ("succeeded", "heard you"), shown
+        (hook,) = json.loads(api.invoke(request("GET", "/api/v1/webhooks"))["body"])["items"]
+        token = json.loads(api.invoke(request("GET", f"{hook['path']}/secret"))["body"])["secret"]
+
+    with start("webhook", settings, account) as webhook:
+        known = {"authorization": f"Bearer {token}"}
+        accepted = webhook.invoke(request("POST", hook["path"], {"order": 42}, known))
+        assert accepted["statusCode"] == 202, accepted
+        assert webhook.invoke(request("POST", hook["path"], {"ordre": 42}, known))["statusCode"] == 422
+        refused = [webhook.invoke(request("POST", path, {"order": 42})) for path in (hook["path"], hook["path"][:-1])]
+        assert {answer["statusCode"] for answer in refused} == {401}
+        assert webhook.invoke(request("GET", "/api/v1/background_agents"))["statusCode"] == 404
+    delivered = account.message("run")["Records"][0]["body"]
+    assert json.loads(delivered)["execution_id"] == json.loads(accepted["body"])["execution_id"]
 
     with start("events", settings, account) as events:
         event = {"name": "dataset.new", "id": "1", "data": {"rows": 7}}
         assert events.invoke(records(json.dumps(event))) == {"batchItemFailures": []}
-    assert json.loads(account.message("run")["Records"][0]["body"])["agent_id"] == "a" * 32
+        assert json.loads(account.message("run")["Records"][0]["body"])["agent_id"] == "a" * 32
+        pages = [{"name": "page.changed", "id": name} for name in "ab"]
+        assert events.invoke(records(json.dumps(pages))) == {"batchItemFailures": []}
+        assert events.invoke(records("no JSON")) == {"batchItemFailures": []}
+    assert account.message("dead")["Records"][0]["body"] == "no JSON"
+    closing = account.message("fire")
+    assert json.loads(closing["Records"][0]["body"])["kind"] == "close"
 
     with start("tick", settings, account) as tick:
+        assert tick.invoke(closing) == {"batchItemFailures": []}
+        assert account.message("run")["Records"]
         alarm = {"agent_id": "a" * 32, "trigger": "hourly", "scheduled": "2026-11-20T08:00:00Z"}
         assert tick.invoke(alarm) is None
         fire = {"agent_id": "a" * 32, "trigger": "hourly", "nominal": alarm["scheduled"], "due": alarm["scheduled"]}
         assert tick.invoke(records(json.dumps(fire))) == {"batchItemFailures": []}
-
-    with start("webhook", settings, account) as webhook:
-        refused = webhook.invoke(request("POST", f"/api/v1/webhooks/{'0' * 32}", {"order": 42}))
-        assert refused["statusCode"] == 401
-        elsewhere = webhook.invoke(request("GET", "/api/v1/background_agents"))
-        assert elsewhere["statusCode"] == 404
 
     with start("watchdog", settings, account) as watchdog:
         assert watchdog.invoke({}) is None
