@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import standardwebhooks
-from overnight.embedded.courier import HttpCourier
 from tests.support.flows import broken
 from tests.support.receiver import Receiver, receiving
 from tests.support.world import World
 
 from overnight.core import lifecycle, notify
+from overnight.courier import HttpCourier
 from overnight.executions import Execution
 from overnight.ports import Delivery
 
