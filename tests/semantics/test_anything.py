@@ -121,7 +121,7 @@ class History:
     def crash(self, writes: int) -> None:
         """The process dies: now, or after so many writes from here."""
         if writes:
-            self.world.watch_writes(fuse(writes))
+            self.world.watch_writes(fuse(writes), steps=True)
             return
         self.world.restart()
         self.hold()

@@ -350,7 +350,7 @@ def test_a_crash_after_any_write_leaves_each_event_in_exactly_one_execution(
     for writes in range(1, 200):
         world = World(store_kind)
         gathers(world, HOWS[how])
-        crashed = blown(world, writes, act)
+        crashed = blown(world, writes, act, steps=True)
         world.live(minutes=4, step=10)
         sent = {n for n in range(1, 6) if world.store.event(f"e{n}")}
         if end is None:

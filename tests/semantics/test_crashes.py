@@ -40,7 +40,7 @@ def played(kind: str, scenario: Scenario, writes: int, *, asks_again: bool) -> b
     world = World(kind)
     try:
         scenario.prepare(world)
-        crashed = blown(world, writes, scenario.act)
+        crashed = blown(world, writes, scenario.act, steps=True)
         if crashed and asks_again:
             scenario.act(world)
         world.live(minutes=7, step=30)

@@ -318,7 +318,7 @@ def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_k
         world = World(store_kind)
         for agent in agents:
             follows(world, agent, "x")
-        crashed = blown(world, writes, lambda world: world.send("x", event_id="e"))
+        crashed = blown(world, writes, lambda world: world.send("x", event_id="e"), steps=True)
         world.live(minutes=1)
         assert [statuses(world.rows(agent)) for agent in agents] == [["succeeded"]] * 4, f"after {writes} writes"
         assert world.store.pending_events(world.now, 10) == []

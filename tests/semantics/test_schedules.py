@@ -288,7 +288,7 @@ def test_a_catch_up_that_is_interrupted_after_any_write_is_carried_out_as_planne
         world = World(store_kind)
         world.agent(cron="*/30 * * * *", **fields)
         world.at("2026-01-05 04:40")
-        crashed = writes > 0 and blown(world, writes, World.beat)
+        crashed = writes > 0 and blown(world, writes, World.beat, steps=True)
         world.live(minutes=6, step=60)
         expected = expected or kept(world)
         assert kept(world) == expected, f"after {writes} writes"

@@ -26,6 +26,7 @@ from overnight.ports import Admitted
 
 __all__ = [
     "REGION",
+    "Calls",
     "Fresh",
     "Sending",
     "client",
@@ -107,9 +108,32 @@ def delete(table: str, pk: str, sk: str) -> None:
     client("dynamodb").delete_item(TableName=table, Key={schema.PK: {"S": pk}, schema.SK: {"S": sk}})
 
 
-def open_store(table: str, look_at: LookAt, now: Callable[[], datetime]) -> DynamoStore:
-    """The store in a table, as a process opens it that starts."""
-    return DynamoStore(Table(lambda: client("dynamodb"), table), look_at, now)
+class Calls:
+    """A client, with `after` called after each of its calls that leave something behind (`dynamodb.put_item`, …)."""
+
+    _READ = ("get_", "batch_get_", "query", "list_", "describe_")
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self.after: Callable[[str], None] = lambda _: None
+
+    def __getattr__(self, operation: str) -> Any:
+        call = getattr(client(self._service), operation)
+        if operation.startswith(self._READ):
+            return call
+
+        def write(**request: Any) -> Any:
+            answer = call(**request)
+            self.after(f"{self._service}.{operation}")
+            return answer
+
+        return write
+
+
+def open_store(table: str, look_at: LookAt, now: Callable[[], datetime], connected: Any = None) -> DynamoStore:
+    """The store in a table, as a process opens it that starts, by that client or one of its own."""
+    connected = connected or client("dynamodb")
+    return DynamoStore(Table(lambda: connected, table), look_at, now)
 
 
 def make_queue(name: str, visibility_seconds: int = 30) -> str:

@@ -73,9 +73,12 @@ def fuse(writes: int) -> Callable[[str], None]:
     return burn
 
 
-def blown(world: "World", writes: int, act: Callable[["World"], object]) -> bool:
-    """Do something until a crash after so many writes ends it, and restart; False if it came to its end before."""
-    world.watch_writes(fuse(writes))
+def blown(world: "World", writes: int, act: Callable[["World"], object], *, steps: bool = False) -> bool:
+    """Do something until a crash after so many writes ends it, and restart; False if it came to its end before.
+
+    With `steps`, the steps are counted of which a write is made, where there are several.
+    """
+    world.watch_writes(fuse(writes), steps=steps)
     try:
         act(world)
     except Crash:

@@ -54,6 +54,10 @@ class Sql:
         """The store, as a process opens it that starts."""
         return SqlStore(self._database, queue, look_at, now)
 
+    def watched(self, store: Store, after: Callable[[str], None]) -> Any:
+        """The store, with `after` called after each step that may be the last: every verb, which is a transaction."""
+        return Watched(store, "store", after)
+
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
         self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
@@ -67,10 +71,17 @@ class DynamoDb:
 
         self._aws = aws
         self._table = aws.make_table(aws.fresh("world"))
+        self._calls = aws.Calls("dynamodb")
 
     def open(self, _: SqlWorkQueue, now: Callable[[], datetime]) -> Store:
         """The store, as a process opens it that starts."""
-        return self._aws.open_store(self._table, look_at, now)
+        self._calls.after = lambda _: None
+        return self._aws.open_store(self._table, look_at, now, self._calls)
+
+    def watched(self, store: Store, after: Callable[[str], None]) -> Any:
+        """The store, with `after` called after each step that may be the last: every call that writes."""
+        self._calls.after = after
+        return store
 
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
@@ -169,10 +180,16 @@ class World:
 
     # Crashes
 
-    def watch_writes(self, after: Callable[[str], None]) -> None:
-        """Call `after` after every write, until the next restart; a Crash that it raises ends the process there."""
-        bus = LocalBus(Watched(self.store, "store", after), self._fan_out)
-        self.ports = replace(self.ports, **watched(replace(self.ports, bus=bus), after))
+    def watch_writes(self, after: Callable[[str], None], *, steps: bool = False) -> None:
+        """Call `after` after every write, until the next restart; a Crash that it raises ends the process there.
+
+        With `steps`, after every one of which a verb of the store is made, where it is no transaction.
+        """
+        ports = watched(self.ports, after)
+        if steps:
+            ports["store"] = self._stored.watched(self.store, after)
+        ports["bus"] = Watched(LocalBus(ports["store"], self._fan_out), "bus", after)
+        self.ports = replace(self.ports, **ports)
 
     def die(self) -> None:
         """Kill every worker in mid-run."""

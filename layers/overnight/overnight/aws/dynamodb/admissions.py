@@ -155,11 +155,15 @@ def _forlorn(execution: Execution, state: AgentState) -> bool:
 
 
 def _caught_up(state: AgentState, firing: Firing, decided: AgentState) -> AgentState:
-    """The state with the cursor of the firing's trigger where `decided` has it, if it lagged behind, and no more."""
+    """The state with the cursor of the firing's trigger where `decided` has it, if it lagged behind, and no more.
+
+    A catch-up plan that ends with the tick goes with it.
+    """
     name = firing.trigger
     if name is None or name not in state.schedules or name not in decided.schedules:
         return state
     stored, wanted = state.schedules[name], decided.schedules[name]
     if wanted.cursor is None or (stored.cursor is not None and stored.cursor >= wanted.cursor):
         return state
-    return state.model_copy(update={"schedules": state.schedules | {name: wanted}})
+    catch_up = {other: plan for other, plan in state.catch_up.items() if other != name or other in decided.catch_up}
+    return state.model_copy(update={"schedules": state.schedules | {name: wanted}, "catch_up": catch_up})

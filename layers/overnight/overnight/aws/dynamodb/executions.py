@@ -50,18 +50,13 @@ class Executions:
 
     def attempts(self, execution_id: str) -> list[Attempt]:
         """The attempts that have ended, by number. Raises ExecutionNotFound."""
-        execution = None
-        later = []
-        for item in self._table.query(f"EXEC#{execution_id}"):
-            if self._gone(item):
-                continue
-            if item[SK] == "EXEC":
-                execution = rows.execution_of(item)
-            else:
-                later.append(rows.attempt_of(item))
-        if execution is None:
+        items = {str(item[SK]): item for item in self._table.query(f"EXEC#{execution_id}") if not self._gone(item)}
+        row = items.pop("EXEC", None)
+        if row is None:
             raise ExecutionNotFound(execution_id)
-        return [*([execution.first] if execution.first else []), *later]
+        found = [rows.execution_of(row).first, *map(rows.attempt_of, items.values()), rows.last_of(row)]
+        # One that has just become an item is still the last one, until the next has ended.
+        return list({attempt.number: attempt for attempt in found if attempt}.values())
 
     def _gone(self, item: Item) -> bool:
         return TTL in item and int(item[TTL]) <= epoch(self._now())
@@ -136,7 +131,7 @@ class Executions:
         return revision, revision.sends
 
     def write(self, before: Execution, revision: Revision) -> Revision:
-        """Write what an execution becomes, its attempt first; as it is then. Raises Refused."""
+        """Write what an execution becomes, with its attempt; as it is then. Raises Refused."""
         after, attempt = revision.execution, revision.attempt
         update: dict[str, object] = {}
         if after.rev != before.rev + 1:
@@ -145,26 +140,34 @@ class Executions:
             update["first"] = attempt
         if update:
             after = after.model_copy(update=update)
-        if attempt is not None and attempt.number > 1:
-            self._keep(attempt)
         put, drop = rows.changes(before, after)
         put[MARK] = self._table.mark()
+        condition = _untouched(before)
+        if attempt is not None and attempt.number > 1:
+            put |= rows.with_last(attempt)
+            condition = _untouched_while_it_runs(before, attempt)
+        if attempt is not None and attempt.number > 2:  # noqa: PLR2004 - the second is the first that was a last one
+            self._keep_last(before)
         try:
-            self._table.update(rows.key_of(after.id), put=put, drop=drop, condition=_untouched(before))
+            self._table.update(rows.key_of(after.id), put=put, drop=drop, condition=condition)
         except Refused as refused:
+            if attempt is not None and refused.found is not None and refused.found["rev"] == before.rev:
+                # It has ended already, and ends once.
+                written = self.write(before, Revision(revision.execution, sends=revision.sends))
+                return Revision(written.execution, attempt, revision.sends)
             # Where an answer was lost, a retry finds what it has written itself.
             if refused.found is None or refused.found.get(MARK) != put[MARK]:
                 raise
-        if after.attempt > 1 and (after.status.terminal or before.status.terminal):
+        if after.attempt > 2 and (after.status.terminal or before.status.terminal):  # noqa: PLR2004
             self._retain(after)
         return Revision(after, attempt, revision.sends)
 
-    def _keep(self, attempt: Attempt) -> None:
-        # An attempt ends once; what comes late with its number changes nothing.
-        try:
-            self._table.put(rows.attempt_item(attempt), self.absent())
-        except Refused:
-            return
+    def _keep_last(self, before: Execution) -> None:
+        """Make an item of the last attempt, which the next one is about to replace in the row."""
+        row = self._table.get(rows.key_of(before.id))
+        last = rows.last_of(row) if row else None
+        if last is not None and row is not None and row["rev"] == before.rev:
+            self._table.put(rows.attempt_item(last))
 
     def _retain(self, execution: Execution) -> None:
         """Let the attempts go with their execution, and not before."""
@@ -192,6 +195,12 @@ class Executions:
             self.write(execution, Revision(orphan))
         except Refused:
             return  # Somebody has it.
+
+
+def _untouched_while_it_runs(execution: Execution, attempt: Attempt) -> Condition:
+    """Nobody has moved it since, and this attempt has not ended."""
+    not_ended = f"attribute_not_exists(#{rows.ENDED}) OR #{rows.ENDED} < :number"
+    return Condition(f"#rev = :rev AND ({not_ended})", {"rev": execution.rev, "number": attempt.number})
 
 
 def _untouched(execution: Execution) -> Condition:

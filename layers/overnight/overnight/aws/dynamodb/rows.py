@@ -15,6 +15,7 @@ from overnight.executions import Attempt, Execution, FiringKind, Status
 
 __all__ = [
     "CALM",
+    "ENDED",
     "GUARD_SECONDS",
     "attempt_item",
     "attempt_of",
@@ -22,7 +23,9 @@ __all__ = [
     "execution_id_of",
     "execution_of",
     "key_of",
+    "last_of",
     "new_item",
+    "with_last",
 ]
 
 GUARD_SECONDS = 60
@@ -30,6 +33,9 @@ GUARD_SECONDS = 60
 
 CALM = "~"
 """The time at which a row is looked at that its agent's state is known to hold: after all times."""
+
+LAST, ENDED = "last", "ended"
+"""The attributes of the last attempt after the first that has ended: what became of it, and its number."""
 
 _NESTED = frozenset({"missed_ticks", "payload", "input", "lease", "output", "failure", "usage", "first"})
 _IN_KEYS = frozenset({"id", "agent_id", "created_at"})
@@ -135,7 +141,17 @@ def _watched(before: Execution | None, after: Execution) -> tuple[Item, list[str
     return put, drop
 
 
-# Attempts, from the second on
+# Attempts: the first is a field of its execution, the last one an attribute of the row, those between are items
+
+
+def with_last(attempt: Attempt) -> Item:
+    """What is put into the row when an attempt after the first has ended."""
+    return {LAST: packed(attempt.model_dump_json(exclude_defaults=True)), ENDED: attempt.number}
+
+
+def last_of(item: Item) -> Attempt | None:
+    """The last attempt after the first that has ended, by its execution's row."""
+    return Attempt.model_validate_json(unpacked(item[LAST])) if LAST in item else None
 
 
 def attempt_item(attempt: Attempt) -> Item:
@@ -143,10 +159,10 @@ def attempt_item(attempt: Attempt) -> Item:
     return {
         PK: f"EXEC#{attempt.execution_id}",
         SK: f"ATTEMPT#{attempt.number:06}",
-        "body": attempt.model_dump_json(exclude_defaults=True),
+        "body": packed(attempt.model_dump_json(exclude_defaults=True)),
     }
 
 
 def attempt_of(item: Item) -> Attempt:
     """The attempt that an item says."""
-    return Attempt.model_validate_json(str(item["body"]))
+    return Attempt.model_validate_json(unpacked(item["body"]))

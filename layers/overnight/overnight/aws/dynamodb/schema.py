@@ -14,7 +14,7 @@
                                                              DUE#EXEC#<shard>, and the time; see `due`
                                                            by_tick: TICKS#<agent>#<trigger>, nominal instant
                                                            by_failure: FAILED#<month>#<shard>
-    attempt        EXEC#<id>           ATTEMPT#<n>         the second and later ones
+    attempt        EXEC#<id>           ATTEMPT#<n>         but for the first and the last, which are in the row
     event          OUTBOX#<id>         EVENT               by_due, until it is fanned out: DUE#EVENT#<shard>
     delivery       NOTICE#<id>         NOTICE              by_owner: NOTICES#<agent>; by_due: DUE#NOTICE#<shard>
 

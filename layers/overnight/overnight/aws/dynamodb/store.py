@@ -2,7 +2,7 @@
 
     admit       the row, then the state, in which it has its place          (admissions)
     transition  the state                                                   (gates)
-    revise      attempts from the second on, then the row                   (executions)
+    revise      the row, with the attempt that ended                        (executions)
     readmit     the state, then the row: a message that comes again, or the watchdog, finds the row's due time
     change      agent, state, name, subscriptions, armed periods: one transaction
 
