@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import platform
+import re
 import sys
 import threading
 import warnings
@@ -170,7 +171,7 @@ def records(body: str, message_id: str = "a-message") -> dict[str, Any]:
     }
 
 
-def request(method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
+def asked(method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """A request as API Gateway hands it over."""
     headers = {"content-type": "application/json"} | (headers or {})
     return {
@@ -241,78 +242,88 @@ def start(name: str, settings: Settings, account: Account) -> Packaged:
     return Packaged(name, task=ROOT / "functions" / name, layer=layer(settings).made(), environment=environment)
 
 
-def test_every_function_answers_its_event(settings, aws, cloudformation):
+DOCUMENT = {
+    "name": "pulse",
+    "enabled": True,
+    "flow": {"python": "pulse:beat"},
+    "input": {"input_value": "it"},
+    "triggers": [
+        {"name": "hourly", "interval": {"hours": 1}},
+        {"name": "told", "event": {"name": "dataset.*"}},
+        {"name": "pages", "event": {"name": "page.*", "batch": {"size": 2, "window_seconds": 900}}},
+        {"name": "hook", "webhook": {"signature": "token", "schema": {"type": "object", "required": ["order"]}}},
+    ],
+    "concurrency": {"max_parallel": None},
+}
+NONE_FAILED = {"batchItemFailures": []}
+
+
+@pytest.fixture
+def declared(settings, aws, cloudformation, request) -> Account:
+    """An account in which a deployment has declared an agent."""
     if not settings.langflow:
         pytest.skip("the light functions are the same")
-    account = Account(aws, "every")
-    document = {
-        "name": "pulse",
-        "enabled": True,
-        "flow": {"python": "pulse:beat"},
-        "input": {"input_value": "it"},
-        "triggers": [
-            {"name": "hourly", "interval": {"hours": 1}},
-            {"name": "told", "event": {"name": "dataset.*"}},
-            {"name": "pages", "event": {"name": "page.*", "batch": {"size": 2, "window_seconds": 900}}},
-            {"name": "hook", "webhook": {"signature": "token", "schema": {"type": "object", "required": ["order"]}}},
-        ],
-        "concurrency": {"max_parallel": None},
-    }
+    account = Account(aws, re.sub("[^a-z]+", "-", request.node.originalname)[:50].strip("-"))
     with start("declare", settings, account) as declare:
         declare.invoke(cloudformation.request("Create", "Custom::OvernightDeployment"))
-        properties = {"AgentId": "a" * 32, "Document": json.dumps(document)}
+        properties = {"AgentId": "a" * 32, "Document": json.dumps(DOCUMENT)}
         declare.invoke(cloudformation.request("Create", "Custom::OvernightAgent", **properties))
     assert [told["Status"] for told in cloudformation.told] == ["SUCCESS", "SUCCESS"], cloudformation.told
     assert cloudformation.told[1]["PhysicalResourceId"] == "a" * 32
     assert cloudformation.told[1]["Data"]["hourly.0"].startswith("cron(")
+    return account
 
-    with start("api", settings, account) as api:
-        (agent,) = json.loads(api.invoke(request("GET", "/api/v1/background_agents"))["body"])["items"]
+
+def test_api_and_runner_run_an_agent(settings, declared):
+    with start("api", settings, declared) as api, start("runner", settings, declared) as run:
+        (agent,) = json.loads(api.invoke(asked("GET", "/api/v1/background_agents"))["body"])["items"]
         assert (agent["name"], agent["declared"], agent["status"]) == ("pulse", True, "ACTIVE")
-        triggered = api.invoke(request("POST", "/api/v1/background_agents/pulse/trigger", {"input_value": "you"}))
+        triggered = api.invoke(asked("POST", "/api/v1/background_agents/pulse/trigger", {"input_value": "you"}))
         assert triggered["statusCode"] == 202
+        assert run.invoke(declared.message("run")) == NONE_FAILED
+        assert "beating" in run.log
         execution = json.loads(triggered["body"])["id"]
-        message = account.message("run")
+        shown = json.loads(api.invoke(asked("GET", f"/api/v1/executions/{execution}"))["body"])
+    assert (shown["status"], shown["output"]["text"]) == ("succeeded", "heard you"), shown
 
-        with start("runner", settings, account) as run:
-            assert run.invoke(message) == {"batchItemFailures": []}
-            assert "beating" in run.log
-        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
-        assert (shown["status"], shown["output"]["text"]) == ("succeeded", "heard you"), shown
-        (hook,) = json.loads(api.invoke(request("GET", "/api/v1/webhooks"))["body"])["items"]
-        token = json.loads(api.invoke(request("GET", f"{hook['path']}/secret"))["body"])["secret"]
 
-    with start("webhook", settings, account) as webhook:
+def test_webhook_takes_what_is_signed_and_fits(settings, declared):
+    with start("api", settings, declared) as api:
+        (hook,) = json.loads(api.invoke(asked("GET", "/api/v1/webhooks"))["body"])["items"]
+        token = json.loads(api.invoke(asked("GET", f"{hook['path']}/secret"))["body"])["secret"]
+    with start("webhook", settings, declared) as webhook:
         known = {"authorization": f"Bearer {token}"}
-        accepted = webhook.invoke(request("POST", hook["path"], {"order": 42}, known))
+        accepted = webhook.invoke(asked("POST", hook["path"], {"order": 42}, known))
         assert accepted["statusCode"] == 202, accepted
-        assert webhook.invoke(request("POST", hook["path"], {"ordre": 42}, known))["statusCode"] == 422
-        refused = [webhook.invoke(request("POST", path, {"order": 42})) for path in (hook["path"], hook["path"][:-1])]
+        assert webhook.invoke(asked("POST", hook["path"], {"ordre": 42}, known))["statusCode"] == 422
+        refused = [webhook.invoke(asked("POST", path, {"order": 42})) for path in (hook["path"], hook["path"][:-1])]
         assert {answer["statusCode"] for answer in refused} == {401}
-        assert webhook.invoke(request("GET", "/api/v1/background_agents"))["statusCode"] == 404
-    delivered = account.message("run")["Records"][0]["body"]
-    assert json.loads(delivered)["execution_id"] == json.loads(accepted["body"])["execution_id"]
+        assert webhook.invoke(asked("GET", "/api/v1/background_agents"))["statusCode"] == 404
+    message = json.loads(declared.message("run")["Records"][0]["body"])
+    assert message["execution_id"] == json.loads(accepted["body"])["execution_id"]
 
-    with start("events", settings, account) as events:
-        event = {"name": "dataset.new", "id": "1", "data": {"rows": 7}}
-        assert events.invoke(records(json.dumps(event))) == {"batchItemFailures": []}
-        assert json.loads(account.message("run")["Records"][0]["body"])["agent_id"] == "a" * 32
+
+def test_events_and_tick_fire(settings, declared):
+    with start("events", settings, declared) as events:
+        assert (
+            events.invoke(records(json.dumps({"name": "dataset.new", "id": "1", "data": {"rows": 7}}))) == NONE_FAILED
+        )
+        assert json.loads(declared.message("run")["Records"][0]["body"])["agent_id"] == "a" * 32
         pages = [{"name": "page.changed", "id": name} for name in "ab"]
-        assert events.invoke(records(json.dumps(pages))) == {"batchItemFailures": []}
-        assert events.invoke(records("no JSON")) == {"batchItemFailures": []}
-    assert account.message("dead")["Records"][0]["body"] == "no JSON"
-    closing = account.message("fire")
-    assert json.loads(closing["Records"][0]["body"])["kind"] == "close"
-
-    with start("tick", settings, account) as tick:
-        assert tick.invoke(closing) == {"batchItemFailures": []}
-        assert account.message("run")["Records"]
+        assert events.invoke(records(json.dumps(pages))) == NONE_FAILED
+        assert events.invoke(records("no JSON")) == NONE_FAILED
+    assert declared.message("dead")["Records"][0]["body"] == "no JSON"
+    with start("tick", settings, declared) as tick:
+        assert tick.invoke(declared.message("fire")) == NONE_FAILED
+        assert declared.message("run")["Records"], "the batch is closed"
         alarm = {"agent_id": "a" * 32, "trigger": "hourly", "scheduled": "2026-11-20T08:00:00Z"}
         assert tick.invoke(alarm) is None
         fire = {"agent_id": "a" * 32, "trigger": "hourly", "nominal": alarm["scheduled"], "due": alarm["scheduled"]}
-        assert tick.invoke(records(json.dumps(fire))) == {"batchItemFailures": []}
+        assert tick.invoke(records(json.dumps(fire))) == NONE_FAILED
 
-    with start("watchdog", settings, account) as watchdog:
+
+def test_watchdog_makes_its_round(settings, declared):
+    with start("watchdog", settings, declared) as watchdog:
         assert watchdog.invoke({}) is None
 
 
@@ -323,11 +334,11 @@ def test_a_langflow_flow_runs(settings, aws):
     flow = json.loads((ROOT / "tests/infra/flow.json").read_text(encoding="utf-8"))
     with start("api", settings, account) as api, start("runner", settings, account) as run:
         document = {"name": "hello", "flow": {"langflow": flow}, "input": {"input_value": "Lambda"}}
-        assert api.invoke(request("POST", "/api/v1/background_agents", document))["statusCode"] == 201
-        triggered = api.invoke(request("POST", "/api/v1/background_agents/hello/trigger"))
+        assert api.invoke(asked("POST", "/api/v1/background_agents", document))["statusCode"] == 201
+        triggered = api.invoke(asked("POST", "/api/v1/background_agents/hello/trigger"))
         execution = json.loads(triggered["body"])["id"]
         assert run.invoke(account.message("run")) == {"batchItemFailures": []}
-        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
+        shown = json.loads(api.invoke(asked("GET", f"/api/v1/executions/{execution}"))["body"])
     assert shown["status"] == "succeeded", json.dumps(shown, indent=1)
     assert "Lambda" in shown["output"]["text"]
 
@@ -338,11 +349,11 @@ def test_a_runner_without_lfx_says_so(settings, aws):
     account = Account(aws, "small")
     flow = json.loads((ROOT / "tests/infra/flow.json").read_text(encoding="utf-8"))
     with start("api", settings, account) as api, start("runner", settings, account) as run:
-        api.invoke(request("POST", "/api/v1/background_agents", {"name": "hello", "flow": {"langflow": flow}}))
-        triggered = api.invoke(request("POST", "/api/v1/background_agents/hello/trigger"))
+        api.invoke(asked("POST", "/api/v1/background_agents", {"name": "hello", "flow": {"langflow": flow}}))
+        triggered = api.invoke(asked("POST", "/api/v1/background_agents/hello/trigger"))
         execution = json.loads(triggered["body"])["id"]
         run.invoke(account.message("run"))
-        shown = json.loads(api.invoke(request("GET", f"/api/v1/executions/{execution}"))["body"])
+        shown = json.loads(api.invoke(asked("GET", f"/api/v1/executions/{execution}"))["body"])
     assert shown["status"] == "failed"
     assert "lfx" in shown["failure"]["message"]
 

@@ -264,7 +264,7 @@ def test_an_exported_flow_is_deployed_by_its_own_trigger_nodes_and_runs(stack, m
     stack.live(minutes=5)
     rows = stack.rows()
     assert statuses(rows) == ["succeeded"] * 2, [stack.client.execution(row["id"]) for row in rows]
-    texts = [json.dumps(stack.client.execution(row["id"])["result_text"]) for row in rows]
+    texts = [json.dumps(stack.client.execution(row["id"])["output"]) for row in rows]
     assert "42" in texts[0]
     assert "2026-03-02T08:02:00" in texts[1]
     stack.check()

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import boto3
 import moto.sqs.models
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.scheduler.models import Schedule, scheduler_backends
 from moto.sqs.models import sqs_backends
@@ -75,22 +75,10 @@ def _session() -> boto3.Session:
     session = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
     events: Any = session.events
 
-    def begin(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
-        caller = _caller.get()
-        service, operation = model.service_model.service_name, model.name
-        caller.before(service, operation, params)
-        context["overnight"] = (caller, service, operation, deepcopy(params))
+    def address(params: dict[str, Any], **_: Any) -> None:
+        params["headers"]["x-moto-account-id"] = _caller.get().account_id
 
-    def address(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-        params["headers"]["x-moto-account-id"] = context["overnight"][0].account_id
-
-    def end(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-        caller, service, operation, params = context["overnight"]
-        caller.after(service, operation, params, parsed)
-
-    events.register_first("provide-client-params.*.*", begin)
     events.register("before-call.*.*", address)
-    events.register_last("after-call.*.*", end)
     return session
 
 
@@ -100,11 +88,19 @@ def shared_client(service: str) -> Any:
     client: Any = _session().client(service)
     call = client._make_api_call
 
-    def alone(operation: str, request: dict[str, Any]) -> Any:
-        with _alone:
-            return call(operation, request)
+    def asked_and_told(operation: str, request: dict[str, Any]) -> Any:
+        caller = _caller.get()
+        caller.before(service, operation, request)
+        try:
+            with _alone:
+                answer = call(operation, request)
+        except ClientError as error:
+            caller.after(service, operation, request, error.response)
+            raise
+        caller.after(service, operation, request, answer)
+        return answer
 
-    client._make_api_call = alone
+    client._make_api_call = asked_and_told
     return client
 
 

@@ -28,13 +28,14 @@ from tests.aws.harness.stage import Killed, Stage
 
 from overnight.aws import wiring
 from overnight.aws.clients import Clients
+from overnight.aws.dynamodb import schema
 
 __all__ = ["WRITES", "Courier", "Crash", "Function", "FunctionError", "Fuse", "Invocation", "Lambda"]
 
 ROOT = Path(__file__).parents[3]
 
 WRITES = (
-    "Create", "Delete", "Put", "Send", "Transact", "Update",
+    "Create", "Delete", "Publish", "Put", "Send", "Transact", "Update",
 )  # fmt: skip
 """How the operations begin that leave something behind."""
 
@@ -165,7 +166,8 @@ class Process:
             if "MessageId" in sent:
                 world.chains[sent["MessageId"]] = self._chain
         if operation.startswith(WRITES):
-            world.after_write(self.function.name, f"{service}.{operation}")
+            key = params.get("Item", {}).get(schema.PK, {}).get("S", "")
+            world.after_write(self.function.name, f"{service}.{operation} {key}".rstrip())
         if (service, answer.get("Error", {}).get("Code")) == ("s3", "NoSuchKey"):
             # S3 says that it is missing only to whom it would list what is there; to others, that it is forbidden.
             world.asked(self.function, service, "ListObjectsV2", params)
@@ -265,7 +267,7 @@ class Invocation:
             function.processes.append(self.process)
         finally:
             self.done = True
-            function.world.stage.moved()
+            function.world.stage.moved(self)
 
 
 class Log:
@@ -303,7 +305,8 @@ class Lambda:
         self.chains: dict[str, Counter[str]] = {}
         """By a message's id, how often functions were called on the way to it."""
         self.after_write: Callable[[str, str], None] = lambda function, call: None
-        """Called after every write of a function; what it raises ends the process there."""
+        """Called after every write of a function with its name and `service.Operation`, and the partition key of what
+        is put into the table; what it raises ends the process there."""
         self._policy = policy
 
     def asked(self, function: Function, service: str, operation: str, params: Mapping[str, Any]) -> None:

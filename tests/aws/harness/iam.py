@@ -102,6 +102,8 @@ def needs(service: str, operation: str, params: Mapping[str, Any], account: str,
             yield Need("ssm:GetParametersByPath", arn(f"parameter{params['Path']}"))
         case "ssm":
             yield Need(f"ssm:{operation}", arn(f"parameter{params['Name']}"))
+        case "sns":
+            yield Need(f"sns:{operation}", params["TopicArn"])
         case "secretsmanager":
             secret = params["SecretId"]
             yield Need(f"secretsmanager:{operation}", secret if secret.startswith("arn:") else arn(f"secret:{secret}"))

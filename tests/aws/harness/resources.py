@@ -238,6 +238,21 @@ class Schedule(_OnMoto):
         return properties.get("Name") or f"overnight-{logical}"[:64]
 
 
+class Topic(_OnMoto):
+    service = "sns"
+
+    def create(self, logical: str, properties: Properties) -> Made:
+        name = properties.get("TopicName") or f"overnight-{logical}"
+        arn = self.api.create_topic(Name=name)["TopicArn"]
+        return Made(arn, {"TopicArn": arn, "TopicName": name})
+
+    def update(self, logical: str, made: Made, properties: Properties, before: Properties) -> Made:
+        return made
+
+    def delete(self, logical: str, made: Made, properties: Properties) -> None:
+        self.api.delete_topic(TopicArn=made.ref)
+
+
 class Functions:
     """Lambda's functions, by their logical id: `FunctionsTick…` is functions/tick."""
 
@@ -351,9 +366,6 @@ def kinds(
     def global_arn(service: str, kind: str) -> Callable[[str], str]:
         return lambda name: account.arn(service, f"{kind}{name}", region="")
 
-    def arn_as_name(service: str, kind: str = "") -> Callable[[str, Properties], str]:
-        return lambda logical, _: account.arn(service, f"{kind}overnight-{logical}")
-
     noted = Noted(by_logical)
     return {
         "AWS::DynamoDB::GlobalTable": Table(account),
@@ -383,7 +395,8 @@ def kinds(
         "AWS::ApiGateway::Stage": Noted(named("StageName")),
         "AWS::ApiGateway::Account": noted,
         "AWS::CloudWatch::Alarm": Noted(named("AlarmName"), Arn=arn("cloudwatch", "alarm:")),
-        "AWS::SNS::Topic": Noted(arn_as_name("sns"), TopicName=lambda name: name.rsplit(":", 1)[1]),
+        "AWS::SNS::Topic": Topic(account),
+        "AWS::SNS::Subscription": noted,
         "AWS::SNS::TopicPolicy": noted,
         **{
             kind: Custom(cloud(), account, functions, responses, kind)

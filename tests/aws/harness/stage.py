@@ -49,8 +49,7 @@ class Stage:
         self.played: list[Any] = []
         """The context of each attempt, in the order in which they began."""
         self.waiting: list[Act] = []
-        self._moved = threading.Event()
-        self._owner: Any = None
+        self._holders: list[tuple[Any, threading.Event]] = []
 
     def says(self, agent: str, *parts: Part | str) -> None:
         """What the agent's next attempts come to; after them, and without any, it is `done`."""
@@ -63,11 +62,13 @@ class Stage:
     # The test's side
 
     def hand_over(self, owner: Any, begin: Callable[[], object]) -> None:
-        """Let an invocation go on until it is done, or its flow waits."""
-        self._owner = owner
-        self._moved.clear()
+        """Let an invocation go on until it is done, or its flow waits; within one, another may be handed the baton."""
+        moved = threading.Event()
+        self._holders.append((owner, moved))
         begin()
-        if not self._moved.wait(PATIENCE_SECONDS):
+        came = moved.wait(PATIENCE_SECONDS)
+        self._holders.remove((owner, moved))
+        if not came:
             raise AssertionError("a function neither ends nor waits")
 
     def next_waking(self) -> datetime | None:
@@ -96,15 +97,18 @@ class Stage:
 
     # The functions' and the flows' side
 
-    def moved(self) -> None:
-        """Give the baton back."""
-        self._moved.set()
+    def moved(self, owner: Any) -> None:
+        """The invocation is done, or its flow waits: give the baton back, if it still has it."""
+        for holder, moved in self._holders:
+            if holder is owner:
+                moved.set()
 
     def wait(self, seconds: float | None = None) -> None:
         """In a flow: wait so long by the account's clock, or until let go."""
-        act = Act(self._owner, None if seconds is None else self.now() + timedelta(seconds=seconds))
+        owner, _ = self._holders[-1]
+        act = Act(owner, None if seconds is None else self.now() + timedelta(seconds=seconds))
         self.waiting.append(act)
-        self.moved()
+        self.moved(owner)
         act.go.wait()
         if act.killed:
             raise Killed

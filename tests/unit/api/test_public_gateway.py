@@ -16,6 +16,7 @@ from tests.embedded.http.engine import Engine
 from overnight.agents import AgentDocument
 from overnight.api import front_door
 from overnight.api.app import ROUTERS, mount
+from overnight.api.serving import serve
 from overnight.core import lifecycle
 from overnight.core.payloads import opened
 from overnight.core.webhooks import keys
@@ -42,7 +43,7 @@ class Door:
 
     def __post_init__(self) -> None:
         resolver = APIGatewayRestResolver(enable_validation=True)
-        self._resolver = mount(resolver, self.engine.ports, [front_door.router])
+        self._resolver = serve(resolver, self.engine.ports, [front_door.router])
 
     def __call__(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, **query: str

@@ -1,10 +1,9 @@
 """Lifecycle events on the stack's EventBridge bus; a rule brings them to the events queue, and so to agents."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from overnight.aws.answers import unavailable
+from overnight.aws.answers import in_full
 from overnight.core.envelopes import OWN_SOURCE
-from overnight.errors import Unavailable
 from overnight.executions import Event
 
 if TYPE_CHECKING:
@@ -24,18 +23,17 @@ class EventBridgeBus:
 
     def publish(self, event: Event) -> None:
         """Publish, durably; whoever gets it twice knows it by its id. Raises Unavailable."""
-        with unavailable("EventBridge"):
-            answer = self._connect().put_events(
-                Entries=[
-                    {
-                        "EventBusName": self._bus,
-                        "Source": OWN_SOURCE,
-                        "DetailType": event.name,
-                        "Time": event.at,
-                        "Detail": event.model_dump_json(),
-                    }
-                ]
-            )
-        if answer["FailedEntryCount"]:
-            entry = answer["Entries"][0]
-            raise Unavailable(f"EventBridge: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")
+        entry: Any = {
+            "EventBusName": self._bus,
+            "Source": OWN_SOURCE,
+            "DetailType": event.name,
+            "Time": event.at,
+            "Detail": event.model_dump_json(),
+        }
+
+        def put(entries: list[Any]) -> tuple[list[Any], str]:
+            (result,) = self._connect().put_events(Entries=entries)["Entries"]
+            why = f"{result.get('ErrorCode')}: {result.get('ErrorMessage')}"
+            return ([] if result.get("EventId") else entries), why
+
+        in_full("EventBridge", [entry], put)

@@ -29,6 +29,8 @@ SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 """What Scheduler replaces by the time at which it was to call."""
 
 MOST_EXPRESSIONS = 100
+MOST_INPUT_BYTES = 256_000
+"""Of what a schedule gives the function that it calls."""
 EVENT_AGE_SECONDS = 300
 """Longer, Scheduler needn't try: the watchdog has fired the tick by then."""
 
@@ -98,8 +100,13 @@ class SchedulerAlarmClock:
         pieces: tuple[Expression, ...] = ()
         if armed is not None and armed.next is not None:
             pieces = self._pieces(agent, trigger, state)
+        told = alarm_input(agent, trigger, state)
+        if len(told.encode()) > MOST_INPUT_BYTES:
+            raise Invalid.field(
+                f"triggers.{trigger}", f"is longer than the {MOST_INPUT_BYTES:,} bytes that Scheduler keeps"
+            )
         for number, piece in enumerate(pieces):
-            self._put(schedule_name(agent.id, trigger, number), piece, alarm_input(agent, trigger, state))
+            self._put(trigger, schedule_name(agent.id, trigger, number), piece, told)
         self._remove(agent.id, trigger, len(pieces))
 
     def disarm(self, agent_id: str, trigger: str) -> None:
@@ -121,7 +128,8 @@ class SchedulerAlarmClock:
             raise Invalid.field(f"triggers.{trigger}", f"agent id {agent.id!r} makes no name for a schedule")
         return pieces
 
-    def _put(self, name: str, piece: Expression, told: str) -> None:
+    def _put(self, trigger: str, name: str, piece: Expression, told: str) -> None:
+        """Raises Invalid, Unavailable."""
         if self._tick_arn is None or self._role_arn is None:
             missing = "OVERNIGHT_TICK_ARN, OVERNIGHT_SCHEDULER_ROLE_ARN"
             raise Unavailable(f"this function arms no schedules: its environment lacks {missing}")
@@ -143,11 +151,33 @@ class SchedulerAlarmClock:
         }
         with unavailable("EventBridge Scheduler"):
             try:
-                self._connect().create_schedule(**request)
+                self._create_or_update(request)
             except ClientError as error:
-                if code_of(error) != "ConflictException":
-                    raise
+                match code_of(error):
+                    case "ValidationException":
+                        raise Invalid.field(
+                            f"triggers.{trigger}", f"EventBridge Scheduler refuses it: {error}"
+                        ) from error
+                    case code if code == _GONE:
+                        missing = f"there is no schedule group {self._group!r}; deploy the stack again"
+                        raise Unavailable(f"EventBridge Scheduler: {missing}") from error
+                    case "ServiceQuotaExceededException":
+                        ask = "delete agents, or ask AWS for a higher quota of schedules"
+                        raise Unavailable(f"EventBridge Scheduler: {error}; {ask}") from error
+                raise
+
+    def _create_or_update(self, request: Any) -> None:
+        try:
+            self._connect().create_schedule(**request)
+        except ClientError as error:
+            if code_of(error) != "ConflictException":
+                raise
+            try:
                 self._connect().update_schedule(**request)
+            except ClientError as gone:  # it was the last time that it called, and it has deleted itself
+                if code_of(gone) != _GONE:
+                    raise
+                self._connect().create_schedule(**request)
 
     def _remove(self, agent_id: str, trigger: str, keep: int) -> None:
         """Delete the pieces of a schedule from that number on."""

@@ -38,7 +38,6 @@ _SECRETS = "secrets"
 _KEY_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _MOST_BYTES = 8_192
-_STANDARD_BYTES = 4_096
 _NO_PARAMETER = frozenset({"ParameterNotFound", "ParameterVersionNotFound"})
 _NO_SECRET = "ResourceNotFoundException"  # noqa: S105 - a code
 
@@ -79,6 +78,8 @@ class SsmSecretStore:
             case "secret" if _NAME.fullmatch(name):
                 missing = f"there is no secret {name!r}; set it with: overnight secrets set {name}"
                 return self._cached(reference, lambda: self._parameter(self._parameter_of(name), missing))
+            case "ssm" if f"{self._path}/{MASTER_KEY}" in name:
+                raise NotFound(f"{reference} is Overnight's own, and no flow is given it")
             case "ssm":
                 missing = f"there is no parameter {name!r} in SSM, in this account and region"
                 return self._cached(reference, lambda: self._parameter(name, missing))
@@ -100,14 +101,13 @@ class SsmSecretStore:
         size = len(value.encode())
         if size > _MOST_BYTES:
             raise Invalid.field("value", f"has {size:,} bytes; SSM keeps {_MOST_BYTES:,}. Use secretsmanager:ID")
-        tier: Any = "Standard" if size <= _STANDARD_BYTES else "Advanced"
         with unavailable("SSM"):
             self._ssm().put_parameter(
                 Name=self._parameter_of(name),
                 Value=value,
                 Type="SecureString",
                 Overwrite=True,
-                Tier=tier,
+                Tier="Intelligent-Tiering",  # standard, and free, up to 4 KB; one that was larger before stays advanced
                 **self._with_key(),
             )
         self._forget(name)

@@ -13,11 +13,12 @@ twice and in any order; only the execution's record decides. On Lambda, the even
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from overnight.aws.answers import unavailable
+from overnight.aws.answers import in_full, unavailable
 from overnight.aws.messages import Fire
 from overnight.errors import Unavailable
 from overnight.executions import Message
@@ -143,11 +144,17 @@ def send(client: "SQSClient", url: str, bodies: Iterable[tuple[str, str, int]]) 
     """Send bodies, each of a group (an agent's id) and after a delay in seconds. Raises Unavailable."""
     rest = iter(bodies)
     while batch := list(islice(rest, _BATCH)):
-        entries: Any = [
+        entries = [
             {"Id": str(number), "MessageBody": body, "DelaySeconds": delay, "MessageGroupId": group}
             for number, (group, body, delay) in enumerate(batch)
         ]
-        with unavailable("SQS"):
-            answer = client.send_message_batch(QueueUrl=url, Entries=entries)
-        if failed := answer.get("Failed"):
-            raise Unavailable(f"SQS: {failed[0]['Code']}: {failed[0].get('Message', '')}")
+        in_full("SQS", entries, partial(_sent, client, url))
+
+
+def _sent(client: "SQSClient", url: str, entries: list[Any]) -> tuple[list[Any], str]:
+    """Those that SQS has not taken, and why not."""
+    failed = {
+        found["Id"]: found for found in client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
+    }
+    why = "; ".join({f"{found['Code']}: {found.get('Message', '')}" for found in failed.values()})
+    return [entry for entry in entries if entry["Id"] in failed], why
