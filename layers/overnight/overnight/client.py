@@ -135,7 +135,7 @@ class Client(AbstractContextManager["Client"]):
 
     def agents(self, *, status: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """One page of agents by name: `items` and `cursor`."""
-        return self._view("GET", _AGENTS, params={"status": status, "cursor": cursor, "limit": limit})
+        return self._page(_AGENTS, {"status": status}, cursor, limit)
 
     def every_agent(self) -> Iterator[View]:
         """All agents, page by page."""
@@ -214,7 +214,7 @@ class Client(AbstractContextManager["Client"]):
 
     def executions(self, *, cursor: str | None = None, limit: int = 50, **where: str | None) -> View:
         """One page of executions, newest first; `where` is agent, status, kind, trigger, since, until."""
-        return self._view("GET", "/api/v1/executions", params={**where, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/executions", where, cursor, limit)
 
     def execution(self, execution_id: str) -> View:
         """One execution with its attempts."""
@@ -249,7 +249,7 @@ class Client(AbstractContextManager["Client"]):
 
     def webhooks(self, *, agent: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """The webhooks of all agents, or of one."""
-        return self._view("GET", "/api/v1/webhooks", params={"agent": agent, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/webhooks", {"agent": agent}, cursor, limit)
 
     def webhook(self, hook_id: str) -> View:
         """One webhook, and the state of its secrets."""
@@ -281,7 +281,7 @@ class Client(AbstractContextManager["Client"]):
 
     def schedules(self, *, agent: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """The schedules of all agents, or of one, with their next ticks."""
-        return self._view("GET", "/api/v1/schedules", params={"agent": agent, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/schedules", {"agent": agent}, cursor, limit)
 
     def secrets(self) -> View:
         """The names of the engine's own secrets."""
@@ -304,6 +304,16 @@ class Client(AbstractContextManager["Client"]):
         return self._view("GET", "/health")
 
     # The wire
+
+    def _page(self, path: str, where: Mapping[str, str | None], cursor: str | None, limit: int) -> View:
+        """`limit` items of a listing; a page of the API may have fewer than it was asked for, though there are more."""
+        items: list[View] = []
+        while True:
+            page = self._view("GET", path, params={**where, "cursor": cursor, "limit": limit - len(items)})
+            items += page["items"]
+            cursor = page.get("cursor")
+            if cursor is None or len(items) >= limit:
+                return {"items": items, "cursor": cursor}
 
     def _view(self, method: Literal["GET", "POST", "PUT", "PATCH"], path: str, **request: Any) -> View:
         response = self._send(method, path, **request)

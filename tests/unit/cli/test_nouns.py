@@ -175,7 +175,7 @@ def test_the_table_of_agents(engine, overnight, wire) -> None:
     paused = wire.agent("nightly", status="PAUSED", next_run_at=None, running=0, waiting=2)
     engine.on(f"GET {AGENTS}", wire.page(wire.agent(), paused, cursor="next"))
 
-    ran = overnight("agents", "list", "--status", "active")
+    ran = overnight("agents", "list", "--status", "active", "--limit", "2")
 
     assert ran.code == 0
     assert [line.split()[:2] for line in ran.out.splitlines()] == [
@@ -186,7 +186,7 @@ def test_the_table_of_agents(engine, overnight, wire) -> None:
     assert "1 running" in ran.out
     assert "2 waiting" in ran.out
     assert ran.err == "more: --cursor next\n"
-    assert engine.requests[0].query == {"status": "ACTIVE", "limit": "50"}
+    assert engine.requests[0].query == {"status": "ACTIVE", "limit": "2"}
 
 
 def test_create_sends_a_whole_document(engine, overnight, wire, tmp_path) -> None:
@@ -324,11 +324,11 @@ def test_an_id_may_be_cut_short(engine, overnight, wire) -> None:
 
 
 def test_an_id_is_looked_for_among_the_newest_only(engine, overnight, wire) -> None:
-    engine.on(f"GET {EXECUTIONS}", wire.page(wire.execution(), cursor="more"))
+    engine.on(f"GET {EXECUTIONS}", wire.page(*[wire.execution()] * 200, cursor="more"))
 
     ran = overnight("executions", "show", "ffff")
 
-    assert ran.error == "no execution begins with 'ffff' among the newest 10; give its full id"
+    assert ran.error == "no execution begins with 'ffff' among the newest 2,000; give its full id"
     assert len(engine.requests) == 10
 
 
