@@ -6,6 +6,7 @@ The hash of a bundle is made from locks and sources, so that an unchanged tree i
 """
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -13,12 +14,12 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from infra.settings import Settings
 
-__all__ = ["LIMIT_BYTES", "PYTHON", "Bundle", "CannotBundle", "layer", "runner"]
+__all__ = ["LIMIT_BYTES", "PYTHON", "Bundle", "CannotBundle", "interpreter", "layer", "runner"]
 
 ROOT = Path(__file__).parents[1]
 MADE = ROOT / "build/bundles"
@@ -27,7 +28,7 @@ LIMIT_BYTES = 262_144_000
 """Of a function with its layers, unzipped: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 SERVICES = frozenset({
-    "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "scheduler", "secretsmanager", "sqs", "ssm", "sts",
+    "bedrock-runtime", "dynamodb", "events", "lambda", "s3", "scheduler", "secretsmanager", "sns", "sqs", "ssm", "sts",
 })  # fmt: skip
 """Whose descriptions botocore keeps: those that our adapters call, and the one that agents call."""
 
@@ -100,7 +101,7 @@ class Bundle:
         """The hash of everything that the bundle is made from."""
         made_from = hashlib.sha256()
         described = [self.name, self.architecture, self.root, sorted(self.leave_out), self.whole, self.bytecode_only]
-        made_from.update(repr([*described, bool(_compiler()), PYTHON]).encode())
+        made_from.update(repr([*described, bool(interpreter()), PYTHON]).encode())
         for path, name in self._inputs():
             made_from.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
         return made_from.hexdigest()
@@ -255,16 +256,24 @@ def _leave_away(target: Path, whole: bool) -> None:
 # Bytecode
 
 
-def _compiler() -> str | None:
-    """A Python whose bytecode Lambda's Python reads, if there is one here."""
-    if sys.version_info[:2] == tuple(map(int, PYTHON.split("."))):
-        return sys.executable
-    return shutil.which(f"python{PYTHON}")
+@cache
+def interpreter() -> str | None:
+    """A Python whose bytecode Lambda's Python reads, if there is one here: this one, or one on the path or of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [sys.executable, shutil.which(f"python{PYTHON}")]
+    found += map(str, sorted(pyenv.glob(f"versions/{PYTHON}.*/bin/python{PYTHON}"), reverse=True))
+    return next((each for each in found if each and _version(each) == PYTHON), None)
+
+
+def _version(python: str) -> str:
+    """Only running it tells: pyenv has a shim for each version that some environment has."""
+    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - our own
 
 
 def _compile(folder: Path, *, instead_of_sources: bool) -> None:
     """Add bytecode, which Lambda could not keep; it never looks at the sources' times, which a zip does not keep."""
-    compiler = _compiler()
+    compiler = interpreter()
     if compiler is None:
         return
     command = [compiler, "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash"]

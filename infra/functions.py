@@ -211,6 +211,8 @@ class Functions(Construct):
             "OVERNIGHT_RETRY_QUEUE": messaging.retry.queue_url,
             "OVERNIGHT_FIRE_QUEUE": messaging.fire.queue_url,
             "OVERNIGHT_BUS": messaging.bus.event_bus_name,
+            "OVERNIGHT_DEAD_LETTERS": messaging.dead_letters.queue_url,
+            "OVERNIGHT_TOPIC": messaging.notifications.topic_arn,
             "OVERNIGHT_SCHEDULE_GROUP": self._scheduling.runtime.ref,
         }
         if self._key:

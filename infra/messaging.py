@@ -1,15 +1,18 @@
-"""What carries messages: queues to run, to retry, to fire, of events; where what fails lands; and the bus.
+"""What carries messages: queues to run, to retry, to fire, of events; where what fails lands; the bus; and a topic.
 
 run, retry ──> runner      each message is tried until our code is done with it; only poison, which not even
-fire ────────> tick        begins to be handled, ends in `dead_letters` after MAX_RECEIVES.
-events ──────> events      Calls without a queue (Scheduler's) that fail end in `failures`.
-bus ─────────> events queue
+fire ────────> tick        begins to be handled, ends in `dead_letters`: after MAX_RECEIVES, or at once where the
+events ──────> events      function can tell. Calls without a queue (Scheduler's) that fail end in `failures`, and so
+bus ─────────> events queue  does what the bus could not hand over.
+watchdog ────> topic         The notifications of agents that name `sns`.
 """
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -28,7 +31,7 @@ DEAD_LETTER_RETENTION = cdk.Duration.days(14)
 
 
 class Messaging(Construct):
-    """Queues, all of them for TLS only, and the bus."""
+    """Queues, all of them for TLS only, the bus, and the topic of notifications."""
 
     def __init__(self, scope: Construct, id_: str, settings: Settings, key: kms.IKey | None) -> None:
         super().__init__(scope, id_)
@@ -48,8 +51,16 @@ class Messaging(Construct):
             description="Every event on the bus is one that agents may subscribe to",
             event_bus=self.bus,
             event_pattern=events.EventPattern(account=[cdk.Stack.of(self).account]),
-            targets=[targets.SqsQueue(self.events)],
+            targets=[targets.SqsQueue(self.events, dead_letter_queue=self.failures)],
         )
+        self.notifications = sns.Topic(self, "Notifications", master_key=key, enforce_ssl=True)
+        if settings.notify_email:
+            self.notifications.add_subscription(subscriptions.EmailSubscription(settings.notify_email))
+
+    @property
+    def queues(self) -> dict[str, sqs.Queue]:
+        """Every queue that functions send to or take from, by what it is called."""
+        return self.sources | {"dead_letters": self.dead_letters, "failures": self.failures}
 
     @property
     def sources(self) -> dict[str, sqs.Queue]:

@@ -49,7 +49,11 @@ class Observability(Construct):
         self._failed()
         self._silent(functions.by_name["watchdog"])
         self._lost("Poison", messaging.dead_letters, "A message that no function could begin to handle was given up")
-        self._lost("Failures", messaging.failures, "Scheduler or CloudFormation called a function, and it failed")
+        self._lost(
+            "Failures",
+            messaging.failures,
+            "A call of Scheduler or CloudFormation failed, or the bus could not hand over an event",
+        )
         for name, queue in messaging.sources.items():
             self._waits(name, queue)
         for name, function in functions.by_name.items():

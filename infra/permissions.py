@@ -32,15 +32,15 @@ BLOBS = ("s3:GetObject", "s3:PutObject")
 SECRETS = "secrets/*"
 
 SENDS = {
-    "api": ("run", "retry"),
+    "api": ("run", "retry", "fire"),
     "webhook": ("run",),
     "tick": ("run", "fire"),
-    "events": ("run",),
+    "events": ("run", "fire", "dead_letters"),
     "runner": ("run", "retry"),
-    "watchdog": ("run", "retry"),
+    "watchdog": ("run", "retry", "fire"),
     "declare": ("run",),
 }
-"""Which queues a function sends to."""
+"""Which queues a function sends to: what gathers events is closed over the fire queue."""
 TAKES = {"tick": ("fire",), "events": ("events",), "runner": ("run", "retry")}
 """Which queues Lambda polls for it, in its role."""
 CALLED_WITHOUT_QUEUE = ("declare", "tick", "watchdog")
@@ -78,7 +78,7 @@ class Permissions:
     def of(self, name: str) -> Iterator[iam.PolicyStatement]:
         """Each statement of a function's role."""
         table, blobs = self._storage.table, self._storage.blobs
-        queues = self._messaging.sources
+        queues = self._messaging.queues
         yield _allow(ITEMS, table.table_arn)
         yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
         yield _allow(BLOBS, blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
@@ -91,6 +91,8 @@ class Permissions:
         if name in TAKES:
             poll = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
             yield _allow(poll, *(queues[queue].queue_arn for queue in TAKES[name]))
+        if name == "watchdog":
+            yield _allow(["sns:Publish"], self._messaging.notifications.topic_arn)
         yield from self._scheduler(name)
         parameters = PARAMETERS.get(name, {})
         for path, actions in parameters.items():

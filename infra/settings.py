@@ -149,6 +149,9 @@ class Settings(BaseModel):
     alarm_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
         default=None, description="Who gets the alarms; AWS asks that address to confirm."
     )
+    notify_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
+        default=None, description="Who gets the notifications of agents that name `sns`; to be confirmed likewise."
+    )
     api_logs: bool = Field(
         default=True,
         description="Whether API Gateway writes access logs. That takes a role that is the whole account's; it stays.",

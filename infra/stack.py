@@ -71,6 +71,7 @@ class OvernightStack(cdk.Stack):
             "WebhooksUrl": (f"{api.webhooks.url}api/v1/webhooks/", "Where webhooks are sent, each to its id"),
             "EventsQueueUrl": (messaging.events.queue_url, "Where events may be sent by SQS"),
             "BusName": (messaging.bus.event_bus_name, "Where events may be put, and where lifecycle events come out"),
+            "NotificationsTopicArn": (messaging.notifications.topic_arn, "Where agents tell that name `sns`"),
             "DeadLettersUrl": (messaging.dead_letters.queue_url, "Messages that could not be handled"),
             "FailuresUrl": (messaging.failures.queue_url, "Calls without a queue that failed"),
             "ReaderPolicyArn": (api.reader.managed_policy_arn, "Lets people read"),

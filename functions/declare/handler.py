@@ -9,7 +9,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import cloudformation, wiring
 
 ENGINE = wiring.open_engine()
-S3 = boto3.client("s3")
 
 
 @ENGINE.observation.handler("RequestId")
@@ -22,5 +21,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG
 
 def fetch(bucket: str, key: str) -> bytes:
     """A flow that was uploaded with the deployment."""
-    content: bytes = S3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    content: bytes = boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return content

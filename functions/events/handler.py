@@ -8,7 +8,6 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import wiring
-from overnight.aws.messages import event_of_queue
 
 ENGINE = wiring.open_engine()
 EVENTS = BatchProcessor(EventType.SQS)
@@ -16,11 +15,11 @@ EVENTS = BatchProcessor(EventType.SQS)
 
 @ENGINE.observation.handler()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Take a batch of events; those that fail come again, alone."""
+    """Take a batch of messages; those that fail come again, alone."""
     return process_partial_response(event, take, EVENTS, context)
 
 
 def take(record: SQSRecord) -> None:
-    """One event, to every agent that subscribes to it."""
+    """One message: its events, to every agent that subscribes to them."""
     ENGINE.observation.logger.set_correlation_id(record.message_id)
-    ENGINE.take_event(event_of_queue(record.json_body, record.message_id, ENGINE.ports.now()))
+    ENGINE.take(record.body, record.message_id)

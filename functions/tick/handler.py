@@ -1,7 +1,7 @@
 """EventBridge Scheduler, and the fire queue → fire.
 
 Scheduler calls for the minutes in which a schedule may have ticks; the calendar says which are there. What is to be
-fired later, to the second, comes back over the fire queue.
+fired later, to the second, comes back over the fire queue; so does a batch of events, when it is to be closed.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.parser import parse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import wiring
-from overnight.aws.messages import Alarm, Fire
+from overnight.aws.messages import Alarm, held
 
 ENGINE = wiring.open_engine()
 FIRES = BatchProcessor(EventType.SQS)
@@ -21,7 +21,7 @@ FIRES = BatchProcessor(EventType.SQS)
 
 @ENGINE.observation.handler()
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
-    """Ring for one minute of one schedule, or fire the ticks of a batch."""
+    """Ring for one minute of one schedule, or carry out what the fire queue held back."""
     if "Records" in event:
         return process_partial_response(event, fire, FIRES, context)
     alarm = parse(event, Alarm)
@@ -31,6 +31,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 
 def fire(record: SQSRecord) -> None:
-    """One tick whose time has come."""
+    """One tick whose time has come, or a batch of events that is to be closed."""
     ENGINE.observation.logger.set_correlation_id(record.message_id)
-    ENGINE.fire(parse(record.json_body, Fire))
+    ENGINE.fire(held.validate_json(record.body))

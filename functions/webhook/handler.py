@@ -7,11 +7,11 @@ from aws_lambda_powertools.logging.correlation_paths import API_GATEWAY_REST
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.api import front_door
-from overnight.api.app import mount
+from overnight.api.serving import serve
 from overnight.aws import wiring
 
 ENGINE = wiring.open_engine()
-APP = mount(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
+APP = serve(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
 
 
 @ENGINE.observation.handler(API_GATEWAY_REST)

@@ -86,7 +86,7 @@ def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     table = aws.make_table(f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
     time = aws.sqs_time(now)
     time.__enter__()
-    queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry")]
+    queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry", "fire")]
     queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)
     store = aws.open_store(table, look_at, now)
     sending = aws.Sending(store, queue.send)

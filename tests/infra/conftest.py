@@ -106,6 +106,7 @@ def switched(synthesised) -> Synthesised:
         retain_data=False,
         log_retention_days=7,
         alarm_email="ops@example.com",
+        notify_email="dev@example.com",
         api_logs=False,
         webhook_rate=5,
         webhook_burst=6,

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -17,16 +18,31 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import files
 from pathlib import Path
 from typing import Any, Self
 
+from infra.bundling import PYTHON, interpreter
+
 __all__ = ["FunctionError", "Packaged"]
 
-CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
-"""The distributions that Lambda's runtime brings along."""
+ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 100.0
+
+
+@cache
+def runtime_client() -> Path:
+    """Where Lambda's own runtime client lies, as locked, for Lambda's Python."""
+    target = ROOT / "build/runtime-client"
+    shutil.rmtree(target, ignore_errors=True)
+    command = [
+        *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(target), "--only-binary", ":all:"),
+        *("--python", sys.executable, "--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_28"),
+        *("--constraints", str(ROOT / "requirements/dev.txt"), "awslambdaric"),
+    ]
+    subprocess.run(command, check=True, env=os.environ | {"UV_PYTHON_DOWNLOADS": "never"})
+    return target
 
 
 class FunctionError(Exception):
@@ -88,17 +104,11 @@ class Packaged:
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._api.serve_forever, daemon=True).start()
-        self._folder = tempfile.TemporaryDirectory()
-        runtime = Path(self._folder.name) / "runtime"
-        for file in (file for name in CLIENT for file in files(name) or [] if ".." not in file.parts):
-            target = runtime / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.locate(), target)
-        path = [self._task, *([self._layer / "python"] if self._layer else []), runtime]
+        path = [self._task, *([self._layer / "python"] if self._layer else []), runtime_client()]
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             # No site-packages: they would lend the bundle what it lacks.
-            [getattr(sys, "_base_executable", sys.executable), "-S", "-m", "awslambdaric", "handler.handler"],
+            [str(interpreter()), "-S", "-m", "awslambdaric", "handler.handler"],
             cwd=self._task,
             env={
                 "PATH": "/usr/bin:/bin",
@@ -126,7 +136,6 @@ class Packaged:
         self._api.shutdown()
         self._api.server_close()
         self._log.close()
-        self._folder.cleanup()
 
     @property
     def log(self) -> str:

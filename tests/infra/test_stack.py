@@ -111,7 +111,9 @@ def test_each_mapping_reports_failures_one_by_one_and_runs_come_alone(stack):
 def test_every_event_on_the_bus_comes_to_the_events_queue(stack):
     rule = stack.one("AWS::Events::Rule")
     assert rule["EventPattern"] == {"account": [{"Ref": "AWS::AccountId"}]}
-    assert "MessagingEvents" in json.dumps(rule["Targets"])
+    (target,) = rule["Targets"]
+    assert "MessagingEvents" in json.dumps(target["Arn"])
+    assert "MessagingFailures" in json.dumps(target["DeadLetterConfig"])
 
 
 # Functions
@@ -219,9 +221,20 @@ def test_failed_executions_poison_waiting_messages_errors_and_throttles_are_alar
 
 
 def test_alarms_go_to_the_address_and_can_be_switched_off(switched, synthesised):
-    assert switched.one("AWS::SNS::Subscription")["Endpoint"] == "ops@example.com"
+    assert subscribed(switched, "Observability") == ["ops@example.com"]
     quiet = synthesised(runner_package="image", alarms=False)
-    assert quiet.resources("AWS::CloudWatch::Alarm") | quiet.resources("AWS::SNS::Topic") == {}
+    assert quiet.resources("AWS::CloudWatch::Alarm") == {}
+    assert [id_ for id_ in quiet.resources("AWS::SNS::Topic") if "Observability" in id_] == []
+
+
+def subscribed(stack, part):
+    subscriptions = stack.resources("AWS::SNS::Subscription")
+    return [each["Properties"]["Endpoint"] for id_, each in subscriptions.items() if id_.startswith(part)]
+
+
+def test_notifications_go_to_a_topic_and_to_an_address_where_one_is_named(stack, switched):
+    assert "MessagingNotifications" in json.dumps(stack.template["Outputs"]["NotificationsTopicArn"])
+    assert (subscribed(stack, "Messaging"), subscribed(switched, "Messaging")) == ([], ["dev@example.com"])
 
 
 def test_no_metric_has_an_agent_or_an_execution_as_a_dimension(stack):

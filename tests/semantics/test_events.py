@@ -135,6 +135,32 @@ def fills_up(world: World, agent: str, *, before: str) -> None:
     world.watch_writes(after)
 
 
+def test_what_comes_where_nobody_can_be_refused_waits_for_room(world: World):
+    """From a queue, there is nobody to be told of a full line: the event is kept, and reaches the others at once."""
+    follows(world, "a", "x", concurrency={"queue_limit": 1})
+    follows(world, "b", "x")
+    world.send("x")
+    world.send("x")
+    event = Event(id="taken", name="x", at=world.now)
+    reached = events.take(world.ports, event)
+    assert len(reached) == 2
+    assert [len(world.rows(agent)) for agent in "ab"] == [2, 3]
+    world.drain()
+    world.live(minutes=2)
+    assert len(world.rows("a")) == 3
+    assert events.take(world.ports, event) == (), "it is done with"
+    assert [len(world.rows(agent)) for agent in "ab"] == [3, 3]
+    world.check()
+
+
+def test_a_lifecycle_event_that_nobody_follows_is_not_kept(world: World):
+    """There is one for each execution."""
+    for name in ("overnight.execution.succeeded", "x"):
+        assert events.take(world.ports, Event(id=name, name=name, at=world.now)) == ()
+    assert world.store.event("overnight.execution.succeeded") is None
+    assert world.store.event("x") is not None
+
+
 def test_a_line_that_fills_up_meanwhile_delays_the_event_for_its_agent_alone(world: World):
     follows(world, "a", "x", concurrency={"queue_limit": 1})
     follows(world, "b", "x")

@@ -113,7 +113,7 @@ class AgentDocument(Word):
     enabled: bool = Field(default=False, description="Whether it is created ACTIVE; otherwise STOPPED.")
     triggers: Annotated[tuple[Trigger, ...], Field(max_length=30)] = Field(default=(), description="What starts it.")
     input: Input = Input()
-    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,127}$")], Reference] = Field(
+    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$", max_length=128)], Reference] = Field(
         default={}, description="What the flow may read by these names: references, never values."
     )
     retries: Retries = Retries()

@@ -7,9 +7,11 @@ from pydantic import Field, StringConstraints
 
 from overnight.words import Word
 
-__all__ = ["Backoff", "Concurrency", "Jitter", "Notify", "OnOverlap", "Retries"]
+__all__ = ["TOPIC", "Backoff", "Concurrency", "Jitter", "Notify", "OnOverlap", "Retries", "Telling"]
 
 DAY = 86_400.0
+TOPIC = "sns"
+"""In place of a URL: the topic of the stack that the engine is deployed with."""
 MAX_RUNNING = 1_000
 """Attempts of one agent under way at once where `max_parallel` sets no limit; keeps its state small."""
 
@@ -101,12 +103,16 @@ class Concurrency(Word):
         return self.max_parallel
 
 
-class Notify(Word):
-    """Whom an agent tells about its executions: a signed POST to a URL (Standard Webhooks)."""
+Telling = Literal["succeeded", "failed", "recovered"]
+"""What an agent may tell of an execution."""
 
-    on: Annotated[tuple[Literal["succeeded", "failed", "recovered"], ...], Field(min_length=1)] = Field(
+
+class Notify(Word):
+    """Whom an agent tells about its executions: a signed POST to a URL (Standard Webhooks), or a topic of SNS."""
+
+    on: Annotated[tuple[Telling, ...], Field(min_length=1)] = Field(
         default=("failed",), description="`recovered` is the first success after a failure."
     )
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_048)] = Field(
-        description="Where it is posted."
+    url: Annotated[str, StringConstraints(pattern=rf"^(https?://[^\s]+|{TOPIC})$", max_length=2_048)] = Field(
+        description="Where it is posted; or `sns`, for the topic of the stack on AWS."
     )

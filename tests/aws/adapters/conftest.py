@@ -33,7 +33,7 @@ class Stack:
     def __init__(self, name: str) -> None:
         self.name = name
         self.at = datetime(2026, 3, 2, 8, tzinfo=UTC)
-        self.queues = {kind: aws.make_queue(f"{name}-{kind}") for kind in ("run", "retry", "fire", "events")}
+        self.queues = {kind: aws.make_queue(f"{name}-{kind}") for kind in ("run", "retry", "fire", "events", "dead")}
         self.environ = {
             "OVERNIGHT_STACK": name,
             "OVERNIGHT_TABLE": aws.make_table(name),
@@ -42,6 +42,7 @@ class Stack:
             "OVERNIGHT_RUN_QUEUE": self.queues["run"],
             "OVERNIGHT_RETRY_QUEUE": self.queues["retry"],
             "OVERNIGHT_FIRE_QUEUE": self.queues["fire"],
+            "OVERNIGHT_DEAD_LETTERS": self.queues["dead"],
             "OVERNIGHT_SCHEDULE_GROUP": name,
             "OVERNIGHT_TICK_ARN": f"arn:aws:lambda:{aws.REGION}:123456789012:function:{name}-tick",
             "OVERNIGHT_SCHEDULER_ROLE_ARN": f"arn:aws:iam::123456789012:role/{name}-scheduler",

@@ -15,7 +15,6 @@ from overnight.aws.messages import Alarm
 from overnight.core import fire
 from overnight.core.webhooks import keys, receive
 from overnight.core.webhooks.schemes import Delivery, sign
-from overnight.executions import Event
 from overnight.ports import ExecutionFilter
 from overnight.webhooks import hook_id
 
@@ -96,7 +95,7 @@ def webhook(stack: Stack) -> None:
 def event(stack: Stack) -> None:
     stack.agent(triggers=[{"name": "on", "event": {"name": "dataset.*"}}])
     stack.meter.read()
-    stack.open().take_event(Event(id="e", name="dataset.created", at=stack.at))
+    stack.open().take('{"id": "e", "name": "dataset.created"}', "m")
 
 
 def waiting(stack: Stack) -> None:
@@ -114,7 +113,7 @@ def followed(stack: Stack) -> None:
     fire.trigger(stack.open().ports, "agent")
     carry_out(stack)
     stack.meter.read()
-    stack.open().take_event(Event(id="e", name="overnight.execution.succeeded", at=stack.at))
+    stack.open().take('{"id": "e", "name": "overnight.execution.succeeded"}', "m")
 
 
 BUDGET: dict[Callable[[Stack], None], Cost] = {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
@@ -37,5 +38,6 @@ class Clients:
         self.s3: Callable[[], S3Client] = client("s3")
         self.scheduler: Callable[[], EventBridgeSchedulerClient] = client("scheduler")
         self.secrets_manager: Callable[[], SecretsManagerClient] = client("secretsmanager")
+        self.sns: Callable[[], SNSClient] = client("sns")
         self.sqs: Callable[[], SQSClient] = client("sqs")
         self.ssm: Callable[[], SSMClient] = client("ssm")

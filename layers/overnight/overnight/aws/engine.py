@@ -2,9 +2,11 @@
 
     Scheduler ──> ring ──┬─> fire.tick ─> run queue ──────> run ──> the flow
                          └─> fire queue ─> fire ──┘ ▲          │
-    events queue, bus ──> take_event ───────────────┤          └──> retry queue ──> run
+    events queue, bus ──> take ─────────────────────┤          └──> retry queue ──> run
     API, webhooks ──> the core's own verbs ─────────┤
     Scheduler, every minute ──> watch ──────────────┘
+
+What gathers events (a batch, a debounce) is closed over the fire queue, too, at its time.
 
 A handler parses its event, and makes one of these calls; what raises is Lambda's, or the queue's, to try again.
 """
@@ -20,12 +22,13 @@ from pydantic import TypeAdapter
 from overnight.aws.messages import Alarm, Fire
 from overnight.aws.observe import Observation
 from overnight.aws.secrets import SsmSecretStore
-from overnight.aws.sqs import FireQueue
+from overnight.aws.sqs import DeadLetters, FireQueue
 from overnight.calendar.interval import Interval
 from overnight.calendar.ticks import Calendar
 from overnight.core import events, fire, notify, run, watchdog
-from overnight.errors import AgentNotFound
-from overnight.executions import Event, Message, Pending
+from overnight.core.envelopes import parse, unwrap
+from overnight.errors import AgentNotFound, Invalid
+from overnight.executions import Message
 from overnight.ports import Ports
 from overnight.triggers import Schedule
 
@@ -37,9 +40,6 @@ __all__ = ["Engine", "Invocation"]
 WATCH_MARGIN_SECONDS = 5.0
 """The watchdog begins no round with less time than this left, nor a delivery with less than it may take."""
 DELIVERY_SECONDS = 16.0
-
-OWN_EVENTS = "overnight."
-"""What the names of Overnight's own events begin with."""
 
 LIMIT = 100
 MINUTE = timedelta(minutes=1)
@@ -65,6 +65,7 @@ class Engine:
         ports: the ports.
         observation: the observer, whose logger and metrics the handlers use too.
         fires: the fire queue.
+        dead_letters: where messages go that can't be read.
         secrets: the secret store, which makes the master key at deployment.
         runner: the flow runner; None in functions that run no flows.
         end: ends the process at once, with that exit code.
@@ -75,6 +76,7 @@ class Engine:
         ports: Ports,
         observation: Observation,
         fires: FireQueue,
+        dead_letters: DeadLetters,
         secrets: SsmSecretStore,
         runner: "InProcessRunner | None" = None,
         end: Callable[[int], object] = os._exit,
@@ -82,6 +84,7 @@ class Engine:
         self.ports = ports
         self.observation = observation
         self._fires = fires
+        self._dead_letters = dead_letters
         self._secrets = secrets
         self._runner = runner
         self._end = end
@@ -105,9 +108,14 @@ class Engine:
                 later.append(one)
         self._fires.send(later)
 
-    def fire(self, one: Fire) -> None:
-        """The fire queue brings a tick whose time has come; or not yet, where SQS could not hold it back so long."""
-        if one.due > self.ports.now():
+    def fire(self, one: Fire | Message) -> None:
+        """The fire queue brings a tick whose time has come, or a batch that is to be closed.
+
+        Or not yet, where SQS could not hold it back so long.
+        """
+        if isinstance(one, Message):
+            run.run(self.ports, one)
+        elif one.due > self.ports.now():
             self._fires.send([one])
         else:
             fire.tick(self.ports, one.agent_id, one.trigger, one.nominal)
@@ -159,18 +167,18 @@ class Engine:
 
     # events
 
-    def take_event(self, event: Event) -> tuple[str, ...]:
-        """Make an event durable, and bring it to its subscribers; the ids of their executions. It may come again.
+    def take(self, body: str, message_id: str) -> tuple[str, ...]:
+        """Bring the events in a message to their subscribers; the ids of the executions. It may come again.
 
-        Every execution publishes one of our own; those that nobody follows leave nothing behind.
+        What can't be read would come again and again: it is put among the dead letters at once.
         """
-        store = self.ports.store
-        if event.name.startswith(OWN_EVENTS) and not store.subscribers(event.prefixes(), limit=1):
+        try:
+            found = unwrap(parse(body), message_id, self.ports.now())
+        except Invalid as invalid:
+            self._dead_letters.send(body, str(invalid))
+            self.observation("event.unreadable", message_id=message_id, error=str(invalid))
             return ()
-        kept = event if store.put_event(event) else store.event(event.id)
-        if kept is None or (isinstance(kept, Pending) and kept.done):
-            return ()
-        return events.fan_out(self.ports, kept)
+        return tuple(id_ for event in found for id_ in events.take(self.ports, event))
 
     # declare
 

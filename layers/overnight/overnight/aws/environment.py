@@ -47,6 +47,11 @@ class Environment(BaseModel):
     """The fire queue's URL."""
     bus: Annotated[_Set, Field(alias="OVERNIGHT_BUS")]
     """The event bus's name."""
+    dead_letters: Annotated[str | None, Field(alias="OVERNIGHT_DEAD_LETTERS")] = None
+    """The dead-letter queue's URL, for the function that takes what others send."""
+
+    topic: Annotated[str | None, Field(alias="OVERNIGHT_TOPIC")] = None
+    """The ARN of the topic that notifications to `sns` go to."""
 
     # Scheduling
     schedule_group: Annotated[_Set, Field(alias="OVERNIGHT_SCHEDULE_GROUP")]

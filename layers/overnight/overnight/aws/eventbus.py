@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from overnight.aws.answers import in_full
-from overnight.aws.messages import OWN_SOURCE
+from overnight.core.envelopes import OWN_SOURCE
 from overnight.executions import Event
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ _WARNINGS = frozenset(
         "attempt.lost",
         "event.filter_failed",
         "event.input_failed",
+        "event.unreadable",
         "execution.dead_lettered",
         "execution.failed",
         "execution.refused",

@@ -1,9 +1,10 @@
-"""The work queue on SQS: a run queue and a retry queue, standard ones, fair among agents.
+"""The work queue on SQS: a run queue, a retry queue and the fire queue, standard ones, fair among agents.
 
-    run                           run queue
-    retry, close, due in 15 min   retry queue, with a delay
-    retry, close, due later       not sent: the row of the execution, or its agent's state, has the due time, and the
-                                  watchdog goes on with it then
+    run                    run queue
+    retry, due in 15 min   retry queue, with a delay
+    retry, due later       not sent: the execution's row has the due time, and the watchdog sends it then
+    close                  fire queue, as it takes no flow to carry it out; one that is due later comes in between, and
+                           whoever finds that there is nothing to close yet sends it on
 
 Each message is in its agent's group, so one agent's backlog does not hold up the others
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html). Messages may come
@@ -19,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 from overnight.aws.answers import in_full, unavailable
 from overnight.aws.messages import Fire
+from overnight.errors import Unavailable
 from overnight.executions import Message
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["LONGEST_DELAY_SECONDS", "FireQueue", "SqsWorkQueue"]
+__all__ = ["LONGEST_DELAY_SECONDS", "DeadLetters", "FireQueue", "SqsWorkQueue"]
 
 LONGEST_DELAY_SECONDS = 900
 """SQS's own limit of DelaySeconds."""
 
 _BATCH = 10
+_REASON_CHARACTERS = 1_000
 
 
 def delay_seconds(due: datetime | None, now: datetime) -> int:
@@ -44,38 +47,42 @@ class SqsWorkQueue:
         connect: gives the client.
         run_queue: the URL.
         retry_queue: the URL.
+        fire_queue: the URL.
         now: the clock, for delays.
     """
 
     def __init__(
-        self, connect: "Callable[[], SQSClient]", run_queue: str, retry_queue: str, now: Callable[[], datetime]
+        self,
+        connect: "Callable[[], SQSClient]",
+        run_queue: str,
+        retry_queue: str,
+        fire_queue: str,
+        now: Callable[[], datetime],
     ) -> None:
         self._connect = connect
-        self._queues = {"run": run_queue, "retry": retry_queue, "close": retry_queue}
+        self._queues = {"run": run_queue, "retry": retry_queue, "close": fire_queue}
         self._now = now
         self._receipts: dict[Message, tuple[str, str]] = {}
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send; a message with a `due` is not received before then, and one that is due too late is left to its row."""
         now = self._now()
-        for url in self._urls():
-            due = (
-                (message, delay_seconds(message.due, now)) for message in messages if self._queues[message.kind] == url
-            )
+        for kind, url in self._queues.items():
+            due = ((message, delay_seconds(message.due, now)) for message in messages if message.kind == kind)
             send(
                 self._connect(),
                 url,
                 (
-                    (message.agent_id, message.model_dump_json(exclude_none=True), delay)
+                    (message.agent_id, message.model_dump_json(exclude_none=True), min(delay, LONGEST_DELAY_SECONDS))
                     for message, delay in due
-                    if delay <= LONGEST_DELAY_SECONDS
+                    if kind == "close" or delay <= LONGEST_DELAY_SECONDS
                 ),
             )
 
     def receive(self, limit: int, now: datetime) -> Sequence[Message]:  # noqa: ARG002 - SQS has its own clock
         """Take up to `limit` messages; where no event source mapping does."""
         received: list[Message] = []
-        for url in self._urls():
+        for url in self._queues.values():
             while len(received) < limit:
                 with unavailable("SQS"):
                     answer = self._connect().receive_message(
@@ -89,9 +96,6 @@ class SqsWorkQueue:
                 if not found:
                     break
         return received
-
-    def _urls(self) -> Iterable[str]:
-        return dict.fromkeys(self._queues.values())
 
     def done(self, message: Message) -> None:
         """Delete a message that was received here; what a mapping received, it deletes itself."""
@@ -114,6 +118,26 @@ class FireQueue:
         now = self._now()
         delayed = ((fire, min(delay_seconds(fire.due, now), LONGEST_DELAY_SECONDS)) for fire in fires)
         send(self._connect(), self._queue, ((fire.agent_id, fire.model_dump_json(), delay) for fire, delay in delayed))
+
+
+class DeadLetters:
+    """The dead-letter queue, for what SQS itself would put there only after it was received many times."""
+
+    def __init__(self, connect: "Callable[[], SQSClient]", queue: str | None) -> None:
+        self._connect = connect
+        self._queue = queue
+
+    def send(self, body: str, reason: str) -> None:
+        """Keep a message there, with the reason as an attribute. Raises Unavailable."""
+        if self._queue is None:
+            raise Unavailable("this function has no dead letters: its environment lacks OVERNIGHT_DEAD_LETTERS")
+        shown = "".join(each if each.isprintable() else "?" for each in reason[:_REASON_CHARACTERS])
+        with unavailable("SQS"):
+            self._connect().send_message(
+                QueueUrl=self._queue,
+                MessageBody=body,
+                MessageAttributes={"reason": {"DataType": "String", "StringValue": shown}},
+            )
 
 
 def send(client: "SQSClient", url: str, bodies: Iterable[tuple[str, str, int]]) -> None:

@@ -6,10 +6,10 @@
     @ENGINE.observation.handler()                                      # logs and metrics of each invocation
     def handler(event, context):
         ENGINE.ring(Alarm.model_validate(event))                       # tick, called by Scheduler
-        ENGINE.fire(Fire.model_validate_json(record.body))             # tick, from the fire queue
+        ENGINE.fire(held.validate_json(record.body))                   # tick, from the fire queue
         ENGINE.run(Message.model_validate_json(record.body), context)  # runner, from run queue and retry queue
         ENGINE.watch(context)                                          # watchdog, every minute
-        ENGINE.take_event(event_of_queue(json.loads(record.body), record.message_id, ENGINE.ports.now()))   # events
+        ENGINE.take(record.body, record.message_id)                    # events
         ENGINE.ensure_master_key()                                     # declare, at every deployment
         ENGINE.ports                                                   # api, webhook, declare: for the core's verbs
         ENGINE.observation.logger, ENGINE.observation.metrics          # Powertools' own
@@ -33,7 +33,8 @@ from overnight.aws.observe import Observation
 from overnight.aws.s3 import S3BlobStore
 from overnight.aws.scheduler import SchedulerAlarmClock
 from overnight.aws.secrets import SsmSecretStore
-from overnight.aws.sqs import FireQueue, SqsWorkQueue
+from overnight.aws.sns import SnsCourier
+from overnight.aws.sqs import DeadLetters, FireQueue, SqsWorkQueue
 from overnight.core.due import look_at
 from overnight.courier import HttpCourier
 from overnight.errors import ExecutionNotFound, Unavailable
@@ -117,16 +118,18 @@ def _engine(
         clock=SchedulerAlarmClock(
             clients.scheduler, environment.schedule_group, environment.tick_arn, environment.scheduler_role_arn
         ),
-        queue=SqsWorkQueue(clients.sqs, environment.run_queue, environment.retry_queue, now),
+        queue=SqsWorkQueue(clients.sqs, environment.run_queue, environment.retry_queue, environment.fire_queue, now),
         runner=runs,
         secrets=secrets,
         blobs=S3BlobStore(clients.s3, environment.bucket),
         bus=EventBridgeBus(clients.events, environment.bus),
-        courier=HttpCourier(allow_private=environment.allow_private),
+        courier=SnsCourier(clients.sns, environment.topic, HttpCourier(allow_private=environment.allow_private)),
         observe=observation,
         now=now,
         chance=random.random,
         new_id=lambda: uuid.uuid4().hex,
         worker="lambda",
     )
-    return Engine(ports, observation, FireQueue(clients.sqs, environment.fire_queue, now), secrets, runner, end)
+    fires = FireQueue(clients.sqs, environment.fire_queue, now)
+    dead_letters = DeadLetters(clients.sqs, environment.dead_letters)
+    return Engine(ports, observation, fires, dead_letters, secrets, runner, end)

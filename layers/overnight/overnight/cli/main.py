@@ -10,6 +10,7 @@ import typer
 from overnight.cli import (
     agents,
     apply,
+    connection,
     demo,
     events,
     executions,
@@ -24,7 +25,7 @@ from overnight.cli import (
     version,
     webhooks,
 )
-from overnight.cli.failure import Failure, Findings
+from overnight.cli.failure import Failure, Findings, Misuse
 from overnight.cli.noun import examples, noun
 from overnight.errors import OvernightError
 
@@ -32,6 +33,8 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended."""
+_HERE = frozenset({"demo", "init", "run", "serve"})
+"""Commands that talk to no engine elsewhere."""
 
 app = noun(add_completion=True)
 
@@ -58,14 +61,25 @@ def _version(wanted: bool) -> None:
         "overnight apply -f agents.yaml",
         "overnight agents trigger hello --wait",
         "overnight executions list --status failed --since 1d",
+        "overnight --stack overnight agents list   # of the engine that `make deploy` put there",
     )
 )
 def overnight(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Talk to the engine of this stack in your AWS account, as your AWS profile says."
+        ),
+    ] = None,
 ) -> None:
     """Keeps AI agents working when nobody is watching."""
+    if stack and context.invoked_subcommand in _HERE:
+        raise Misuse(f"{context.invoked_subcommand} works on this machine, and has no use for --stack")
+    connection.choose(stack)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,9 +22,12 @@ _INTRODUCTION = """\
 This page is generated from the commands' own help: `python -m overnight.cli.reference`.
 
 Every command that talks to an engine takes `--url`, or `OVERNIGHT_URL` from the environment (`http://127.0.0.1:8321` if
-neither is given), and sends the token in `OVERNIGHT_API_TOKEN`. With `--json` it prints what the API answered. An
-execution's id may be cut short, as tables show it. Times are RFC 3339, a local date, `now`, or how long ago: `90m`,
-`2h`, `7d`.
+neither is given), and sends the token in `OVERNIGHT_API_TOKEN`. `overnight --stack NAME …` talks to the engine of that
+stack in your AWS account instead ([On AWS](deploy.md)). Every request is signed then as the AWS command line would sign
+it, by `AWS_PROFILE`, `AWS_REGION` and the like; it needs `pip install 'overnight[aws]'`.
+
+With `--json` a command prints what the API answered. An execution's id may be cut short, as tables show it. Times are
+RFC 3339, a local date, `now`, or how long ago: `90m`, `2h`, `7d`.
 
 | exit code | means |
 |---|---|

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from overnight.cli.connection import connect
-from overnight.cli.execution import change_as_text, follow
+from overnight.cli.execution import change_as_text, follow, print_end
 from overnight.cli.failure import Failure, Findings, Misuse
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Agent, Cursor, Json, Limit, Url
@@ -40,7 +40,7 @@ def list_(agent: Agent = None, limit: Limit = 50, cursor: Cursor = None, json: J
         print_json(page)
         return
     rows = [
-        (view["agent"], view["trigger"], view["signature"], view["status"], f"{client.url}{view['path']}")
+        (view["agent"], view["trigger"], view["signature"], view["status"], f"{client.front_door}{view['path']}")
         for view in page["items"]
     ]
     empty = "no webhooks; give an agent a trigger such as {name: github, webhook: {signature: github}}"
@@ -71,7 +71,7 @@ def show(
     kept = {"made": "made here, shown by --secret", "supplied": "supplied, and kept in the secret store"}
     print_sheet(
         [
-            ("address", f"{client.url}{view['path']}"),
+            ("address", f"{client.front_door}{view['path']}"),
             ("agent", view["agent"]),
             ("trigger", view["trigger"]),
             ("signature", view["signature"]),
@@ -131,7 +131,9 @@ def send(
     to: Annotated[
         str | None, typer.Option(metavar="URL", help="Post there, in place of the engine's own address.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless it succeeded.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until it has ended, print its text; exit 1 unless it succeeded.")
+    ] = False,
     json: Json = False,
     url: Url = URL,
 ) -> None:
@@ -151,7 +153,7 @@ def send(
         except ValueError as error:
             raise Failure(f"{SECRET_VARIABLE}: {error}") from error
         # Without the engine's own token, which is nobody else's business.
-        with Client(to or url) as sender:
+        with Client(to or client.front_door) as sender:
             headers = {"Content-Type": _media_type(body), **signed.headers, **_headers(header or [])}
             answer = sender.deliver(view["hook_id"], body, headers, signed.query)
         execution_id = answer.get("execution_id")
@@ -160,8 +162,10 @@ def send(
             ended = follow(client, execution_id, None if json or not interactive() else change_as_text)
     if json:
         print_json(ended or answer)
+    elif ended:
+        print_end(ended)
     elif execution_id:
-        say(f"{execution_id} is {ended['status']}" if ended else f"execution {execution_id}")
+        say(f"execution {execution_id}")
     else:
         say("answered, and nothing runs")
     if ended and ended["status"] != "succeeded":

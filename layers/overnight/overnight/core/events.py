@@ -6,6 +6,7 @@ the watchdog goes on with it.
 
     send ──> is a line full? ──> kept ──> fanned out ──> done
                │ 429, nothing kept           └ a line filled up meanwhile: pending, until there is room
+    take ──> kept ──> …, where nobody is there to be told of a full line
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ from overnight.executions import Event, Firing, FiringKind, Held, Pending, execu
 from overnight.ports import Ports
 from overnight.triggers import EventTrigger
 
-__all__ = ["Sent", "accept", "fan_out", "named", "put_off", "send"]
+__all__ = ["Sent", "accept", "fan_out", "named", "put_off", "send", "take"]
+
+OWN_EVENTS = "overnight."
+"""What the names of Overnight's own events begin with."""
 
 PAGE = 100
 """How many subscribers are reached between two notes of how far an event has come."""
@@ -74,6 +78,22 @@ def accept(ports: Ports, event: Event) -> Sent:
         return Sent(event, (), duplicate=True)
     ids = _reached(ports, kept) if kept.done else fan_out(ports, kept)
     return Sent(kept, ids, duplicate=True)
+
+
+def take(ports: Ports, event: Event) -> tuple[str, ...]:
+    """Keep an event that can't be refused, and bring it to its subscribers; the ids of their executions.
+
+    A line that is full holds up its own agent alone. Every execution publishes an event of our own; one that nobody
+    follows leaves nothing behind.
+    """
+    if event.name.startswith(OWN_EVENTS) and not ports.store.subscribers(event.prefixes(), limit=1):
+        return ()
+    if ports.store.put_event(event):
+        return fan_out(ports, event)
+    kept = ports.store.event(event.id)
+    if kept is None or kept.done:
+        return ()
+    return fan_out(ports, kept)
 
 
 def fan_out(ports: Ports, event: Event) -> tuple[str, ...]:
