@@ -45,6 +45,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--quick", action="store_const", dest="size", const="quick", help="small sizes, one run")
     parser.add_argument("--size", choices=SIZES, default="full", help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, metavar="N", help="run everything so often, not as often as its size says")
     parser.add_argument(
         "--write", metavar="FILE", type=Path, help="write the page there; docs/ gets it after a full run"
     )
