@@ -43,7 +43,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser("make bench ARGS=…", description="Measure Overnight beside its peers.")
     parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=", ".join(TOPICS))
-    parser.add_argument("--quick", action="store_const", dest="size", const="quick", help="small sizes, one run")
+    parser.add_argument(
+        "--quick", action="store_const", dest="size", const="quick", default="full", help="small sizes, one run"
+    )
     parser.add_argument("--size", choices=SIZES, default="full", help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, metavar="N", help="run everything so often, not as often as its size says")
     parser.add_argument(

@@ -20,8 +20,11 @@ with the least and the greatest in brackets; every run is a new process on an em
 `tests/bench/`.
 
 Nobody acknowledges anything here before it is synchronised to the disk. Tasks do nothing, so the figures are what
-running them costs. Polling is set as quick as suits each: Huey's worker processes look every 1 to 10 ms, DBOS's queue
-every 10 ms. Nothing else is tuned, on either side.
+running them costs. Polling is set as quick as suits each: Huey's workers look every 1 to 10 ms, DBOS's queue every
+10 ms. Nothing else is tuned, on either side.
+
+A task in a process of its own can be killed when its time is up, and takes nothing else with it when it crashes. One in
+a thread can't be, and costs less.
 """
 
 

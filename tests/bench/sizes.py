@@ -14,9 +14,9 @@ class Sizes:
     pickups: int = 150
     idle_seconds: float = 4
     schedules: tuple[int, ...] = (10_000, 100_000)
-    ticks_seconds: float = 15
+    ticks_seconds: float = 12
     ticks_a_second: int = 83
-    armed: int = 100_000
+    armed: int = 10_000
     agents: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
     executions: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     calls: int = 15

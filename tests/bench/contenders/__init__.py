@@ -17,7 +17,7 @@ class Entry(NamedTuple):
     database: str
     runs_in: str
     keeps: str
-    arguments: tuple[int, ...] = ()
+    arguments: tuple[int | str, ...] = ()
 
     def build(self, folder: Path, url: str | None) -> Contender:
         """Make it, in this process."""
@@ -34,7 +34,12 @@ CONTENDERS = {
     "overnight-postgresql-2": Entry(
         "Overnight, PostgreSQL, two engines", "overnight", "postgresql", "twice 4 processes", _HISTORY, (2,)
     ),
-    "huey": Entry("Huey, SQLite", "huey", "sqlite", "4 processes", "results, until they are read"),
+    "huey-processes": Entry(
+        "Huey, SQLite, processes", "huey", "sqlite", "4 processes", "results, until they are read", ("process",)
+    ),
+    "huey-threads": Entry(
+        "Huey, SQLite, threads", "huey", "sqlite", "4 threads", "results, until they are read", ("thread",)
+    ),
     "apscheduler": Entry("APScheduler, SQLite", "apscheduler", "sqlite", "4 threads", "nothing of what has begun"),
     "dbos-sqlite": Entry("DBOS, SQLite", "dbos", "sqlite", "threads", "workflows, with times and results"),
     "dbos-postgresql": Entry("DBOS, PostgreSQL", "dbos", "postgresql", "threads", "workflows, with times and results"),

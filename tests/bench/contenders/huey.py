@@ -1,4 +1,4 @@
-"""Huey: a queue in SQLite, and a consumer with worker processes that look for work every millisecond or so."""
+"""Huey: a queue in SQLite, and a consumer whose workers, processes or threads, look for work every 1 to 10 ms."""
 
 import os
 import subprocess
@@ -26,15 +26,16 @@ def tasks_of(opened: SqliteHuey) -> dict[str, Callable[[], object]]:
 class Peer(Contender):
     """The queue in this process, the consumer in its own. Results of tasks are kept, as nobody reads them."""
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(self, folder: Path, url: str | None = None, workers: str = "process") -> None:
         super().__init__(folder, url)
+        self._workers = workers
         self._file = folder / "huey.db"
         self._tasks = tasks_of(open_huey(self._file))
         self._consumer: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "huey.bin.huey_consumer", f"{__name__}.huey"]
-        command += ["-w", str(WORKERS), "-k", "process", "-d", "0.001", "-m", "0.01", "-n", "-q"]
+        command += ["-w", str(WORKERS), "-k", self._workers, "-d", "0.001", "-m", "0.01", "-n", "-q"]
         environment = os.environ | {FILE: str(self._file)}
         self._consumer = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
