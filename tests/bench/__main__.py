@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
-BUSY = 0.5
-"""A load above this is told of: what else goes on has a part in every figure."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,8 +70,6 @@ def _run(topics: tuple[str, ...], size: str, runs: int, write: Path | None) -> i
         facts = machine.describe(server.facts() if shared else None)
         for name, fact in facts.items():
             print(f"{name:<12} {fact}")
-        if os.getloadavg()[0] > BUSY:
-            print("The machine is busy: these figures are not what it can do.")
         samples, failed = _all_runs(cases, size, runs)
     for topic in topics:
         if topic in samples:

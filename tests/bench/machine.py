@@ -17,17 +17,22 @@ __all__ = ["describe"]
 PACKAGES = ("overnight", "sqlalchemy", "psycopg", "huey", "apscheduler", "dbos", "procrastinate", "lfx")
 SYNCS = 200
 
+BUSY = 0.5
+"""A load above this is told of: what else goes on has a part in every figure."""
+
 
 def describe(server: dict[str, str] | None) -> dict[str, str]:
     """Machine, versions and what goes on beside it. `server` are the facts of the PostgreSQL server, if one is used."""
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    load = f"{', '.join(f'{each:.1f}' for each in os.getloadavg())} (1, 5, 15 minutes)"
+    if os.getloadavg()[0] > BUSY:
+        load += "; it was busy with other things, so these figures are less than it can do"
     facts = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "CPU": f"{os.cpu_count()} cores, {_cpu()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
         "disk": f"{_filesystem()}; a sync of 4 KiB takes {_sync_milliseconds():.2f} ms (median)",
-        "load before": f"{load} (1, 5, 15 minutes)",
+        "load before": load,
         "Python": platform.python_version(),
         "SQLite": f"{sqlite3.sqlite_version}, write-ahead log, synchronous=FULL, for everybody",
     }

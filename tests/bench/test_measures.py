@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.bench import fill, server
+from tests.bench.measures.filling import ROOT
 from tests.bench.plan import TOPICS, plan
 from tests.bench.setting import engine
 from tests.bench.sizes import SIZES
@@ -30,10 +31,9 @@ def one_server():
 def test_a_measure_fills_its_rows(name, one_server):
     case = CASES[name]
     command = [sys.executable, "-m", "tests.bench", "--one", name, "--size", "tiny"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     samples = json.loads(done.stdout.splitlines()[-1])
-    assert tuple(samples) == tuple(topic for topic in case.topics if topic in samples)
     assert set(samples) == set(case.topics)
     for rows in samples.values():
         for row, figures in rows.items():
