@@ -96,10 +96,26 @@ def declare(stack: Stack, folder: Path) -> None:
     with between(stack, "declare", lambda: stack.client.stop("pulse")):
         stack.advance(minutes=6)
         stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide | {"schedule": {"interval": {"minutes": 7}}}}))
+    stack.client.start("pulse")
+    stack.stage.says("pulse", *[held] * 6)
+    for _ in range(7):
+        stack.client.trigger("pulse")
+    stack.beat()
     stack.deploy(agents=write(folder, {"hello": hello}))
     stack.destroy()
     stack.deploy(agents=write(folder, {}), import_existing=True)
+    leave_a_piece(stack)
+    stack.deploy(agents=write(folder, {}), architecture="x86_64")  # another release: all is armed anew
     stack.client.delete_agent("night")
+
+
+def leave_a_piece(stack: Stack) -> None:
+    """One schedule more than an agent needs now, as another release may have armed it."""
+    (schedule,) = [each for each in stack.account.schedules() if each.group_name.endswith("-runtime")]
+    scheduler = stack.account.client("scheduler")
+    said = scheduler.get_schedule(GroupName=schedule.group_name, Name=schedule.name)
+    kept = {key: said[key] for key in ("GroupName", "ScheduleExpression", "FlexibleTimeWindow", "Target")}
+    scheduler.create_schedule(**kept | {"Name": f"{schedule.name[:-1]}9"})
 
 
 @contextmanager
@@ -202,6 +218,16 @@ def gather(stack: Stack, _: Path) -> None:
     stack.put_on_events_queue({"name": "z", "id": "raced"})
     with between(stack, "events", lambda: stack.client.stop("raced")):
         stack.live(seconds=1)
+    for closes in ("runner", "tick", "watchdog"):
+        gathered = {"name": "g", "batch": {"size": 9, "window_seconds": 5}}
+        stack.agent("closed", triggers=[{"name": "on", "event": gathered}])
+        stack.client.send_event("g", data={"text": LARGE}, event_id=closes)
+        with suppress(AssertionError), between(stack, closes, lambda: stack.client.stop("closed")):
+            if closes == "watchdog":
+                stack.advance(minutes=2)
+                stack.scheduler.invoke(stack.function("watchdog"), {})
+            stack.live(seconds=20)
+        stack.client.delete_agent("closed")
     for crash in ("tick", "events", "api"):  # what these leave, the watchdog closes
         with stack.watched(lambda function, call, crash=crash: crash_in(crash, function, call)), suppress(ApiError):
             stack.put_on_events_queue({"name": "x.new", "id": f"lost-{crash}", "data": {"text": LARGE}})
