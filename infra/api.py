@@ -94,17 +94,20 @@ class Api(Construct):
 
     def _policies(self, messaging: Messaging) -> tuple[iam.ManagedPolicy, iam.ManagedPolicy]:
         read = self.management.arn_for_execute_api("GET", "/*", STAGE)
+        # `overnight --stack NAME` finds the APIs by the stack's outputs.
+        find = iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[cdk.Stack.of(self).stack_id])
         reader = iam.ManagedPolicy(
             self,
             "Reader",
             description=f"Reads agents and executions of {self._settings.name}, and changes nothing",
-            statements=[iam.PolicyStatement(actions=["execute-api:Invoke"], resources=[read])],
+            statements=[find, iam.PolicyStatement(actions=["execute-api:Invoke"], resources=[read])],
         )
         operator = iam.ManagedPolicy(
             self,
             "Operator",
             description=f"Does everything that the API of {self._settings.name} offers, and sends it events",
             statements=[
+                find,
                 iam.PolicyStatement(
                     actions=["execute-api:Invoke"],
                     resources=[self.management.arn_for_execute_api("*", "/*", STAGE)],

@@ -2,14 +2,13 @@
 
 from typing import Any
 
+import boto3
 from aws_lambda_powertools.utilities.parser import parse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import cloudformation, wiring
-from overnight.aws.clients import Clients
 
-CLIENTS = Clients()
-ENGINE = wiring.open_engine(clients=CLIENTS)
+ENGINE = wiring.open_engine()
 
 
 @ENGINE.observation.handler("RequestId")
@@ -22,5 +21,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG
 
 def fetch(bucket: str, key: str) -> bytes:
     """A flow that was uploaded with the deployment."""
-    content: bytes = CLIENTS.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    content: bytes = boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return content

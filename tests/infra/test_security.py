@@ -121,11 +121,12 @@ def test_the_management_api_takes_signed_requests_only_and_webhooks_one_path(sta
 
 def test_a_reader_reads_and_an_operator_does_everything(stack):
     reader = stack.one("AWS::IAM::ManagedPolicy", "Reader")["PolicyDocument"]["Statement"]
-    (read,) = reader
+    find, read = reader
+    assert (find["Action"], find["Resource"]) == ("cloudformation:DescribeStacks", {"Ref": "AWS::StackId"})
     assert read["Action"] == "execute-api:Invoke"
     assert "/prod/GET/*" in json.dumps(read["Resource"])
     operator = stack.one("AWS::IAM::ManagedPolicy", "Operator")["PolicyDocument"]["Statement"]
-    assert actions(operator) == {"execute-api:Invoke", "sqs:SendMessage", "events:PutEvents"}
+    assert actions(operator) == actions(reader) | {"sqs:SendMessage", "events:PutEvents"}
 
 
 def test_no_secret_is_in_the_template(stack):
