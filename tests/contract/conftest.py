@@ -70,6 +70,8 @@ class EngineKind:
     """Whether several engines may use it at once, so that what one has taken from the queue stays taken."""
     unlike: Mapping[str, str] = field(default_factory=dict)
     """Tests, by name or by the name of their module, of what it does not promise, and why."""
+    slow: frozenset[str] = frozenset()
+    """Tests that take long on it, and are left to `make test-slow`."""
 
 
 ENGINES = {
@@ -100,7 +102,7 @@ ENGINES["dynamodb"] = EngineKind(
     open_dynamodb,
     unlike={
         "test_alarms": _SCHEDULER,
-        "test_uses": "which blobs S3 keeps is not the store's to say: the bucket has rules of its own",
+        "test_uses": "nothing is removed from S3, so nobody asks what is needed there",
         "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
         "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
         "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
@@ -114,7 +116,21 @@ ENGINES["dynamodb"] = EngineKind(
         "test_after_closing_everything_is_unavailable_and_nothing_hangs": "there is nothing to close",
         "test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done": _IN_PROCESS,
     },
+    slow=frozenset(
+        {
+            "test_a_filter_finds_what_it_says_and_all_of_it",
+            "test_there_is_one_record_for_each_firing_whatever_comes_and_how_often",
+        }
+    ),
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        on = getattr(item, "callspec", None)
+        kind = ENGINES.get(str(on.params.get("world") or on.params.get("lasting"))) if on else None
+        if kind and getattr(item, "originalname", None) in kind.slow:
+            item.add_marker(pytest.mark.slow)
 
 
 class World:

@@ -5,15 +5,20 @@ from collections.abc import Iterator
 import pytest
 from tests.support.world import STORES, World
 
-LEAN = {"test_attempts", "test_backfill", "test_events", "test_executions", "test_notifications"}
-"""What `make test` tries on PostgreSQL, too; the rest of it takes long there, and is left to `make test-slow`."""
+LEAN = {
+    "dynamodb": {"test_declared", "test_events", "test_executions", "test_notifications"},
+    "postgresql": {"test_attempts", "test_backfill", "test_events", "test_executions", "test_notifications"},
+}
+"""What `make test` tries on these, too; the rest of it takes long there, and is left to `make test-slow`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         on = getattr(item, "callspec", None)
-        if on and on.params.get("store_kind") == "postgresql" and item.path.stem not in LEAN:
+        kind = on.params.get("store_kind") if on else None
+        if kind in LEAN and item.path.stem not in LEAN[kind]:
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(1_800), append=False)
 
 
 @pytest.fixture(params=sorted(STORES))

@@ -4,15 +4,29 @@ import os
 import sys
 import threading
 
-__all__ = ["breaks", "go_on", "hangs", "hello", "loud", "remember", "repeats", "run", "second_time"]
+from overnight.flows.python import Context
+
+__all__ = [
+    "begun",
+    "breaks",
+    "go_on",
+    "hangs",
+    "hello",
+    "loud",
+    "prints_much",
+    "remember",
+    "repeats",
+    "run",
+    "second_time",
+]
 
 go_on = threading.Event()
 run: list[str] = []
 """The executions that ran, in order."""
 
 
-def hello(input_value: str | None = None) -> str:
-    return f"hello {input_value or 'world'}"
+def hello(context: Context) -> str:
+    return f"hello {context.input_value or 'world'}"
 
 
 def loud() -> str:
@@ -21,20 +35,31 @@ def loud() -> str:
     return "said"
 
 
+def prints_much() -> None:
+    for number in range(40_000):
+        sys.stdout.write(f"line {number}\n")
+    sys.stdout.write("the end\n")
+
+
+def begun() -> None:
+    """Called when a flow hangs; a test may put something else in its place."""
+
+
 def hangs() -> str:
     sys.stdout.write("waiting\n")
+    begun()
     go_on.wait(30)
     return "never told"
 
 
-def second_time(context: object) -> str:
-    if getattr(context, "attempt", 0) < 2:
+def second_time(context: Context) -> str:
+    if context.attempt == 1:
         raise ConnectionError("not yet")
     return "done"
 
 
-def repeats(input_value: str) -> str:
-    return input_value
+def repeats(context: Context) -> str:
+    return context.input_value or ""
 
 
 def breaks(depth: int = 40) -> None:
@@ -47,6 +72,6 @@ def leaves() -> None:
     sys.exit(3)
 
 
-def remember(context: object) -> str:
-    run.append(str(getattr(context, "execution_id", "")))
+def remember(context: Context) -> str:
+    run.append(context.execution_id)
     return os.environ.get("GREETING", "done")

@@ -1,9 +1,11 @@
 import json
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.support import aws
+from tests.support.faults import faulty, refused, well
 
 from overnight.aws.messages import Alarm
 from overnight.aws.scheduler import SchedulerAlarmClock, schedule_name
@@ -141,3 +143,98 @@ def stack_state(stack, agent):
     armed = {"a": {"version": 1, "since": stack.at, "anchor": stack.at, "tzdata": "2026.1", "next": stack.at}}
     _, state = stack.open().ports.store.read(agent.id)
     return type(state).model_validate(state.model_dump() | {"schedules": armed})
+
+
+# What moto accepts and AWS would not
+
+SCHEDULES = [
+    {"cron": "0 8 * * 1-5", "timezone": "America/New_York"},
+    {"cron": "*/7 * * * *", "timezone": "Asia/Kathmandu"},
+    {"cron": "0 9 13 * 5"},
+    {"cron": "0 0 L * *"},
+    {"cron": "0 0 * * MON#2"},
+    {"cron": "1,4,9,16,25,36,49 0-23/5 1-7,20-27 1,2,3,5,8 *", "timezone": "Europe/London"},
+    {"cron": "@yearly"},
+    {"cron": "30 2 * * *", "timezone": "Australia/Lord_Howe", "jitter_seconds": 900},
+    {"interval": {"seconds": 1}},
+    {"interval": {"minutes": 7}, "start_at": "2026-03-01T00:00:07Z"},
+    {"interval": {"hours": 36}},
+    {"interval": {"weeks": 2}},
+    {"date": "2199-12-31T23:59:59Z"},
+    {"cron": "0 8 * * *", "exclude": {"dates": [f"2026-{m:02}-{d:02}" for m in range(1, 13) for d in range(1, 29)]}},
+]
+
+FIELD = r"[0-9A-Z*,\-/?#LW]+"
+EXPRESSION = re.compile(rf"cron\({FIELD}( {FIELD}){{5}}\)|rate\(\d+ \w+\)|at\(\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\)")
+
+
+def accepted(request):
+    """What the documentation of CreateSchedule says of each field.
+
+    https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+    """
+    assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", request["Name"])
+    assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", request["GroupName"])
+    assert len(request["ScheduleExpression"]) <= 256
+    assert EXPRESSION.fullmatch(request["ScheduleExpression"]), request["ScheduleExpression"]
+    if request["ScheduleExpression"].startswith("cron"):
+        _, _, day, _, weekday, _ = request["ScheduleExpression"][5:-1].split()
+        assert (day == "?") != (weekday == "?")
+    assert ZoneInfo(request["ScheduleExpressionTimezone"])
+    assert len(request["ScheduleExpressionTimezone"]) <= 50
+    target = request["Target"]
+    assert json.loads(target["Input"])
+    assert len(target["Input"].encode()) <= 256 * 1024
+    assert 0 <= target["RetryPolicy"]["MaximumRetryAttempts"] <= 185
+    assert 60 <= target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 86_400
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: str(next(iter(schedule.values()))))
+def test_what_scheduler_is_told_is_what_it_takes(stack, schedule):
+    agent = stack.agent(triggers=[{"name": "schedule"} | schedule])
+    assert stack.open().ports.store.read(agent.id)[1].status == "ACTIVE"
+    schedules = stack.schedules()
+    assert 1 <= len(schedules) <= 12
+    for request in schedules:
+        accepted(request)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        (refused("ValidationException", "Invalid Schedule Expression"), Invalid, "triggers.a: .*Invalid Schedule Expr"),
+        (refused("ResourceNotFoundException", "Schedule group"), Unavailable, "no schedule group .*deploy the stack"),
+        (refused("ServiceQuotaExceededException", "quota"), Unavailable, "higher quota"),
+        (refused("AccessDeniedException", "not authorized"), Unavailable, "AccessDeniedException"),
+    ],
+)
+def test_what_scheduler_refuses_all_the_same_is_said_in_our_words(stack, fault, error, says):
+    agent = stack.agent(triggers=[{"name": "a", "cron": "0 8 * * *"}])
+    _, state = stack.open().ports.store.read(agent.id)
+    client = faulty("scheduler", [fault])
+    clock = SchedulerAlarmClock(lambda: client, stack.name, "arn:tick", "arn:role")
+    with pytest.raises(error, match=says):
+        clock.arm(agent, "a", state)
+
+
+def test_a_schedule_that_deletes_itself_while_it_is_armed_again_is_made_anew(stack):
+    agent = stack.agent(triggers=[{"name": "a", "date": (stack.at + timedelta(hours=1)).isoformat()}])
+    _, state = stack.open().ports.store.read(agent.id)
+    (before,) = stack.schedules()
+
+    def gone(request):
+        aws.client("scheduler").delete_schedule(GroupName=stack.name, Name=before["Name"])
+        return refused("ResourceNotFoundException", status=404)(request)
+
+    client = faulty("scheduler", [well(), gone])
+    SchedulerAlarmClock(lambda: client, stack.name, "arn:tick", "arn:role").arm(agent, "a", state)
+    assert [one["Name"] for one in stack.schedules()] == [before["Name"]]
+
+
+def test_what_is_too_long_for_scheduler_to_keep_is_refused_before_it_is_called(stack, monkeypatch):
+    monkeypatch.setattr("overnight.aws.scheduler.MOST_INPUT_BYTES", 100)
+    stack.agent(triggers=[{"name": "a", "cron": "0 8 * * *"}])
+    _, state = stack.open().ports.store.read("agent")
+    assert state.status == "ERROR"
+    assert "longer than the 100 bytes" in state.note
+    assert stack.schedules() == []

@@ -93,5 +93,6 @@ def test_a_row_with_all_that_may_be_in_it_stays_under_four_kilobytes(stack, flow
         row = ports.store.execution(id_)
         assert row.status == status
         assert row.input is not None
+        assert status == "failed" or opened(ports.blobs, row.output) == {"text": text, "outputs": {}}
         assert opened(ports.blobs, row.input) == given
         assert stored(stack, f"EXEC#{id_}", "EXEC") < 4 * KB

@@ -172,3 +172,28 @@ def test_a_partition_of_many_pages_is_read_whole(table):
         on.put({"pk": "long", "sk": f"{n}", "text": "x" * 300_000})
     assert [item["sk"] for item in on.query("long")] == list("01234567")
     assert [item["sk"] for item in on.query("long", low="2", high="5", newest_first=True)] == list("5432")
+
+
+def test_an_agent_that_is_too_large_is_invalid(table):
+    large = {"tweaks": {f"Prompt-{n}": {"template": "x" * 1_000} for n in range(450)}}
+    agent = Agent(
+        id="a",
+        document=AgentDocument.model_validate(DOCUMENT.model_dump() | {"input": large}),
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    with pytest.raises(Invalid, match="400 KB"):
+        store(table).create_agent(Change(agent, Transition(AgentState(agent_id="a"))))
+
+
+def test_a_process_remembers_so_many_agents_and_no_more(table, monkeypatch):
+    monkeypatch.setattr("overnight.aws.dynamodb.gates.REMEMBERED", 3)
+    monkeypatch.setattr("overnight.aws.dynamodb.agents.REMEMBERED", 3)
+    on = store(table)
+    for n in range(10):
+        document = DOCUMENT.model_copy(update={"name": f"agent-{n}"})
+        agent = Agent(id=f"a{n}", document=document, created_at=NOW, updated_at=NOW)
+        on.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
+        assert on.agent_version(agent.id, 1) == agent
+    assert len(on._gates._agents) <= 3
+    assert len(on._agents._versions) <= 3

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.aws.dynamodb import cursors
-from overnight.aws.dynamodb.gates import NAMES, Gate, Gates, agent_key
+from overnight.aws.dynamodb.gates import NAMES, REMEMBERED, Gate, Gates, agent_key
 from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
@@ -170,7 +170,10 @@ class Agents:
         """The agent as it was at that version. Raises AgentNotFound."""
         agent = self._versions.get((agent_id, version))
         if agent is None:
-            agent = self._versions[agent_id, version] = self._read_version(agent_id, version)
+            agent = self._read_version(agent_id, version)
+            if len(self._versions) >= REMEMBERED:
+                self._versions.clear()
+            self._versions[agent_id, version] = agent
         return agent
 
     def _read_version(self, agent_id: str, version: int) -> Agent:

@@ -16,7 +16,7 @@ from overnight.aws.dynamodb.table import MARK, Cancelled, Condition, Key, Put, R
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
-__all__ = ["NAMES", "Gate", "Gates", "LookAt", "Stale", "agent_key", "state_key"]
+__all__ = ["NAMES", "REMEMBERED", "Gate", "Gates", "LookAt", "Stale", "agent_key", "state_key"]
 
 LookAt = Callable[[Agent, AgentState], datetime | None]
 """When the watchdog should look at an agent whose state is this; None for never."""
@@ -26,6 +26,9 @@ SLACK = timedelta(seconds=100)
 
 RECENT_SECONDS = 5.0
 """How long a state that was read here is a fair guess at what is stored; a write on top of it still proves it."""
+
+REMEMBERED = 1_000
+"""Of how many agents a process remembers what it has read."""
 
 NAMES = "NAMES"
 """The partition of the names of agents that are not deleted."""
@@ -134,6 +137,9 @@ class Gates:
         return self._remember(Gate(agent, state, edition, str(look) if look else None))
 
     def _remember(self, gate: Gate) -> Gate:
+        if len(self._agents) >= REMEMBERED:
+            self._agents.clear()
+            self._recent.clear()
         self._agents[gate.agent.id] = (gate.edition, gate.agent)
         self._recent[gate.agent.id] = (time.monotonic(), gate)
         return gate

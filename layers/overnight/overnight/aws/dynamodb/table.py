@@ -29,6 +29,8 @@ MARK = "mark"
 Key = tuple[str, str]
 """Partition key and sort key."""
 
+_TOO_LARGE = "is larger than DynamoDB keeps in one record, 400 KB"
+
 _BATCH = 100
 _BATCH_ROUNDS = 8
 
@@ -296,12 +298,15 @@ def _answered() -> Iterator[None]:
             found = response.get("Item")
             raise Refused(unmarshalled(found) if found else None) from None
         if code == "TransactionCanceledException":
-            reasons = [reason.get("Code") for reason in response.get("CancellationReasons", [])]
-            raise Cancelled([None if reason == "None" else reason for reason in reasons]) from None
+            reasons = response.get("CancellationReasons", [])
+            if any(r.get("Code") == "ValidationError" and "size" in r.get("Message", "") for r in reasons):
+                raise Invalid.field("", _TOO_LARGE) from error
+            codes = [reason.get("Code") for reason in reasons]
+            raise Cancelled([None if code == "None" else code for code in codes]) from None
         if code == "TransactionConflictException":
             raise _Contended from None
         if code == "ValidationException" and "size" in message:
-            raise Invalid.field("", "is larger than DynamoDB keeps in one record, 400 KB") from error
+            raise Invalid.field("", _TOO_LARGE) from error
         raise Unavailable(f"DynamoDB: {code}: {message}") from error
     except BotoCoreError as error:
         raise Unavailable(f"DynamoDB does not answer: {error}") from error
