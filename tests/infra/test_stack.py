@@ -119,7 +119,7 @@ def test_every_event_on_the_bus_comes_to_the_events_queue(stack):
 def test_buckets_and_topics_send_to_the_events_queue_only_where_they_are_named(stack, switched):
     def senders(synthesised):
         return [
-            (statement["Principal"]["Service"], condition["aws:SourceArn"])
+            (statement["Principal"]["Service"], condition.get("aws:SourceArn"))
             for policy in synthesised.properties("AWS::SQS::QueuePolicy")
             for statement in policy["PolicyDocument"]["Statement"]
             if "MessagingEvents" in json.dumps(policy["Queues"]) and statement["Effect"] == "Allow"
