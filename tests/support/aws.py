@@ -8,7 +8,7 @@ import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -71,7 +71,8 @@ def client(service: str) -> Any:
 def make_table(name: str) -> str:
     """The table as `schema` draws it, if it isn't there yet; its name."""
     dynamodb = client("dynamodb")
-    if name in dynamodb.list_tables()["TableNames"]:
+    with suppress(dynamodb.exceptions.ResourceNotFoundException):
+        dynamodb.describe_table(TableName=name)
         return name
     attributes = {schema.PK, schema.SK, *(key for index in schema.INDEXES for key in (index.pk, index.sk))}
     dynamodb.create_table(

@@ -62,6 +62,9 @@ class Sql:
         """Delete an execution's row behind the store's back."""
         self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
 
+    def close(self) -> None:
+        """Nothing is left but the database."""
+
 
 class DynamoDb:
     """The store in a table on moto."""
@@ -86,6 +89,10 @@ class DynamoDb:
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
         self._aws.delete(self._table, f"EXEC#{execution_id}", "EXEC")
+
+    def close(self) -> None:
+        """Nobody uses the store any more."""
+        self._aws.client("dynamodb").delete_table(TableName=self._table)
 
 
 STORES: Mapping[str, type[Sql | DynamoDb]] = {"dynamodb": DynamoDb} | dict.fromkeys(DATABASES, Sql)
@@ -176,6 +183,7 @@ class World:
     def close(self) -> None:
         """Let workers go, and close the database."""
         self.die()
+        self._stored.close()
         self.database.close()
 
     # Crashes

@@ -41,7 +41,7 @@ def message(kind="run", number=1, due=None, agent="agent-1"):
 
 
 def queue(client):
-    return SqsWorkQueue(lambda: client, "run", "retry", lambda: NOW)
+    return SqsWorkQueue(lambda: client, "run", "retry", "fire", lambda: NOW)
 
 
 def test_messages_go_ten_at_a_time_each_in_its_agents_group():
@@ -64,9 +64,9 @@ def test_messages_go_ten_at_a_time_each_in_its_agents_group():
         ("retry", LONGEST_DELAY_SECONDS, ("retry", LONGEST_DELAY_SECONDS)),
         ("retry", LONGEST_DELAY_SECONDS + 0.5, None),
         ("retry", 86_400, None),
-        ("close", None, ("retry", 0)),
-        ("close", 60, ("retry", 60)),
-        ("close", 3_600, None),
+        ("close", None, ("fire", 0)),
+        ("close", 60, ("fire", 60)),
+        ("close", 3_600, ("fire", LONGEST_DELAY_SECONDS)),  # to be sent on
     ],
 )
 def test_a_message_goes_to_its_queue_with_its_delay_or_is_left_to_the_watchdog(kind, seconds, where):
@@ -99,7 +99,7 @@ def test_a_queue_that_is_not_there_is_unavailable():
 
 
 def test_what_is_sent_comes_back_as_it_was_and_goes_when_it_is_done_with():
-    urls = [aws.make_queue(aws.fresh("sqs")) for _ in range(2)]
+    urls = [aws.make_queue(aws.fresh("sqs")) for _ in range(3)]
     with aws.sqs_time(lambda: NOW):
         work = SqsWorkQueue(lambda: aws.client("sqs"), *urls, lambda: NOW)
         sent = [message(number=1), message("retry", 2), message("close", 3)]
