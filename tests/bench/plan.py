@@ -83,13 +83,13 @@ TOPICS = {
     ),
     "bundles": Topic(
         "Cold starts on Lambda",
-        "What each packaged function pays before its first event, under Lambda's Python, beside what importing only the "
-        "packages that it uses would cost; the least of several tries.",
+        "What each packaged function pays before its first event, under Lambda's Python, beside what importing only "
+        "the packages that it uses would cost; the least of several tries.",
     ),
     "bookkeeping": Topic(
         "Bookkeeping on AWS",
-        "What a million scheduled executions cost beside their flows, in US dollars, worked out from the calls that the "
-        "tests count; docs/costs.md has the assumptions.",
+        "What a million scheduled executions cost beside their flows, in US dollars, worked out from the calls that "
+        "the tests count; docs/costs.md has the assumptions.",
     ),
 }
 
@@ -149,7 +149,7 @@ def _growth(topic: str, title: str, _: tuple[str, ...], sizes: Sizes, folder: Pa
     return {topic: {f"{title}: {name}": values for name, values in grown.items()}}
 
 
-def _table(topic: str, _: tuple[str, ...], sizes: Sizes, folder: Path, url: str | None) -> Samples:  # noqa: ARG001
+def _table(topic: str, _: tuple[str, ...], sizes: Sizes, folder: Path, url: str | None) -> Samples:
     return {topic: {row: _lists(figures) for row, figures in _module(topic).measure().items()}}
 
 
