@@ -10,6 +10,7 @@ watchdog ────> topic         The notifications of agents that name `sns`
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -53,6 +54,15 @@ class Messaging(Construct):
             event_pattern=events.EventPattern(account=[cdk.Stack.of(self).account]),
             targets=[targets.SqsQueue(self.events, dead_letter_queue=self.failures)],
         )
+        for arn in settings.event_senders:
+            self.events.add_to_resource_policy(
+                iam.PolicyStatement(
+                    principals=[iam.ServicePrincipal(f"{arn.split(':')[2]}.amazonaws.com")],
+                    actions=["sqs:SendMessage"],
+                    resources=[self.events.queue_arn],
+                    conditions={"ArnEquals": {"aws:SourceArn": arn}},
+                )
+            )
         self.notifications = sns.Topic(self, "Notifications", master_key=key, enforce_ssl=True)
         if settings.notify_email:
             self.notifications.add_subscription(subscriptions.EmailSubscription(settings.notify_email))

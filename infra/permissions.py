@@ -19,16 +19,22 @@ from overnight.aws.secrets import MASTER_KEY
 
 __all__ = ["Permissions"]
 
-ITEMS = (
-    "dynamodb:BatchGetItem",
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:Query",
-    "dynamodb:UpdateItem",
-)
-BLOBS = ("s3:GetObject", "s3:PutObject")
+ITEMS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+"""What every function does with the table."""
+MORE_ITEMS = {
+    "api": ("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
+    "webhook": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
+    "tick": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
+    "events": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
+    "runner": (),
+    "watchdog": ("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
+    "declare": ("dynamodb:BatchGetItem", "dynamodb:DeleteItem"),
+}
+"""What only some do: who fires takes a record back whose agent was stopped in between, if its state is still that; who
+lists reads several at once; who changes agents deletes names and subscriptions."""
+READ_INDEXES = frozenset({"api", "watchdog"})
+"""Who looks for things by anything but their key."""
+ONLY_WRITE_BLOBS = frozenset({"webhook", "declare"})
 SECRETS = "secrets/*"
 
 SENDS = {
@@ -50,13 +56,13 @@ ARMS = frozenset({"api", "watchdog", "declare"})
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "api": {
         MASTER_KEY: ("ssm:GetParameter",),
-        SECRETS: ("ssm:DeleteParameter", "ssm:GetParametersByPath", "ssm:PutParameter"),
+        SECRETS: ("ssm:DeleteParameter", "ssm:PutParameter"),
         "secrets": ("ssm:GetParametersByPath",),
     },
     "webhook": {MASTER_KEY: ("ssm:GetParameter",), SECRETS: ("ssm:GetParameter",)},
     "runner": {SECRETS: ("ssm:GetParameter",)},
     "watchdog": {MASTER_KEY: ("ssm:GetParameter",)},
-    "declare": {MASTER_KEY: ("ssm:GetParameter", "ssm:PutParameter")},
+    "declare": {MASTER_KEY: ("ssm:PutParameter",)},
 }
 """What a function does with parameters, by their path below the stack's."""
 
@@ -79,9 +85,11 @@ class Permissions:
         """Each statement of a function's role."""
         table, blobs = self._storage.table, self._storage.blobs
         queues = self._messaging.queues
-        yield _allow(ITEMS, table.table_arn)
-        yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
-        yield _allow(BLOBS, blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
+        yield _allow([*ITEMS, *MORE_ITEMS[name]], table.table_arn)
+        if name in READ_INDEXES:
+            yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
+        read = [] if name in ONLY_WRITE_BLOBS else ["s3:GetObject"]
+        yield _allow([*read, "s3:PutObject"], blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
         if name == "api":  # else a digest that was never sent is refused by S3, and not said to be missing
             yield _allow(["s3:ListBucket"], blobs.bucket_arn)
         yield _allow(["events:PutEvents"], self._messaging.bus.event_bus_arn)

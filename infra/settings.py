@@ -163,6 +163,11 @@ class Settings(BaseModel):
         default=100, description="How many may come at once on top of that."
     )
 
+    event_senders: Annotated[tuple[Annotated[str, _arn("(s3|sns|events)")], ...], BeforeValidator(_parts)] = Field(
+        default=(),
+        description="ARNs, by commas, of buckets, topics and rules that may send to the events queue.",
+    )
+
     # The runner
 
     architecture: Literal["arm64", "x86_64"] = Field(default="arm64", description="The functions' processors.")

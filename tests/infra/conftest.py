@@ -116,6 +116,7 @@ def switched(synthesised) -> Synthesised:
         runner_timeout_seconds=120,
         runner_concurrency=3,
         runner_snapstart=True,
+        event_senders="arn:aws:s3:::uploads, arn:aws:sns:eu-west-1:123456789012:news",
         readable_secrets="arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/*",
         runner_policies="arn:aws:iam::123456789012:policy/bedrock",
     )

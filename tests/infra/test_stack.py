@@ -116,6 +116,24 @@ def test_every_event_on_the_bus_comes_to_the_events_queue(stack):
     assert "MessagingFailures" in json.dumps(target["DeadLetterConfig"])
 
 
+def test_buckets_and_topics_send_to_the_events_queue_only_where_they_are_named(stack, switched):
+    def senders(synthesised):
+        return [
+            (statement["Principal"]["Service"], condition.get("aws:SourceArn"))
+            for policy in synthesised.properties("AWS::SQS::QueuePolicy")
+            for statement in policy["PolicyDocument"]["Statement"]
+            if "MessagingEvents" in json.dumps(policy["Queues"]) and statement["Effect"] == "Allow"
+            for condition in statement["Condition"].values()
+        ]
+
+    assert {service for service, _ in senders(stack)} == {"events.amazonaws.com"}
+    named = {
+        ("s3.amazonaws.com", "arn:aws:s3:::uploads"),
+        ("sns.amazonaws.com", "arn:aws:sns:eu-west-1:123456789012:news"),
+    }
+    assert {each for each in senders(switched) if isinstance(each[1], str)} == named
+
+
 # Functions
 
 

@@ -52,7 +52,7 @@ def test_an_event_comes_from_the_bus_as_it_was_published():
     (entry,) = bus.entries
     assert entry["EventBusName"] == "bus"
     assert entry["Detail"] == EVENT.model_dump_json()
-    assert list(unwrap(brought(entry), "message", NOW)) == [EVENT]
+    assert unwrap(brought(entry), "message", NOW) == (EVENT,)
 
 
 def test_an_entry_that_fails_within_an_answer_is_put_again():

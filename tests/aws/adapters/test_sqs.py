@@ -66,7 +66,7 @@ def test_messages_go_ten_at_a_time_each_in_its_agents_group():
         ("retry", 86_400, None),
         ("close", None, ("fire", 0)),
         ("close", 60, ("fire", 60)),
-        ("close", 3_600, ("fire", LONGEST_DELAY_SECONDS)),  # and is sent on then
+        ("close", 3_600, ("fire", LONGEST_DELAY_SECONDS)),  # to be sent on
     ],
 )
 def test_a_message_goes_to_its_queue_with_its_delay_or_is_left_to_the_watchdog(kind, seconds, where):

@@ -5,12 +5,16 @@ Flows sleep by the account's clock, and a worker is killed in mid-run. In the en
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
-from tests.aws.harness.stack import Stack, statuses
+from tests.aws.harness.stack import SIGNED, Stack, statuses
 from tests.aws.harness.stage import Time
 
+from overnight.aws.stack import Deployed
+from overnight.cli import main
 from overnight.cli.declarations import read
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -35,7 +39,23 @@ def demo(stacks, monkeypatch) -> Stack:
     sys.modules.pop("night_shift")
 
 
-def test_the_demo_runs_and_nothing_is_lost_doubled_or_stuck(demo):
+@pytest.fixture
+def overnight(monkeypatch, capsys) -> Callable[..., str]:
+    """The command line against a deployed stack; what it prints."""
+
+    def run(stack: Stack, *arguments: str) -> str:
+        outputs = stack.cloud.outputs
+        deployed = Deployed(outputs["ApiUrl"], outputs["WebhooksUrl"].removesuffix("/api/v1/webhooks/"), SIGNED)
+        monkeypatch.setattr("overnight.aws.stack.find", lambda _: deployed)
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", stack.way_in("Operator").handle_request)
+        capsys.readouterr()
+        assert main(["--stack", stack.cloud.name, *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_demo_runs_and_nothing_is_lost_doubled_or_stuck(demo, overnight):
     demo.client.trigger("survivor")
     demo.live(seconds=10)
     demo.kill("survivor")

@@ -26,7 +26,7 @@ from tests.aws.harness.account import REGION, Account, calling, shared_client
 from tests.aws.harness.iam import Need, Statement, allows, needs
 from tests.aws.harness.stage import Killed, Stage
 
-from overnight.aws import wiring
+from overnight.aws import clients, wiring
 from overnight.aws.clients import Clients
 from overnight.aws.dynamodb import schema
 
@@ -130,14 +130,15 @@ class Process:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        clients = Clients(lambda service, **_: shared_client(service))
-        given = {"clients": clients, "now": world.account.clock.now}
+        made = partial(Clients, lambda service, **_: shared_client(service))
+        given = {"now": world.account.clock.now}
         with (
             patch.dict(os.environ, function.environ),
             patch.object(wiring, "open_engine", partial(wiring.open_engine, **given)),
             patch.object(wiring, "open_runner", partial(wiring.open_runner, **given, end=self._end)),
             patch.object(wiring, "HttpCourier", lambda **_: world.courier),
-            patch("boto3.client", lambda service, **_: shared_client(service)),
+            patch.object(wiring, "Clients", made),
+            patch.object(clients, "Clients", made),
         ):
             spec.loader.exec_module(module)
         # Powertools keeps one logger for all who name the same service in a process.

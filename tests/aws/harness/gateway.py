@@ -17,8 +17,6 @@ from tests.aws.harness.iam import Need, allows, statements
 
 __all__ = ["Gateway"]
 
-HTTPS = "https"
-
 
 @dataclass(frozen=True)
 class Route:
@@ -69,7 +67,8 @@ class Gateway(httpx.BaseTransport):
             parameters = route.match(request.method, path)
             if parameters is None:
                 continue
-            if not self._let_in(route, f"{api}/{stage}/{request.method}{path}"):
+            signed = f"/{REGION}/execute-api/aws4_request" in request.headers.get("Authorization", "")
+            if not self._let_in(route, f"{api}/{stage}/{request.method}{path}", signed=signed):
                 return _message(403, "Missing Authentication Token" if self._policy is None else "not authorized")
             function = self._functions[route.function] if route.function else None
             if function is None:
@@ -93,10 +92,10 @@ class Gateway(httpx.BaseTransport):
         said = self._cloud.there[resource].properties
         return f"{self._path(said['ParentId']).rstrip('/')}/{said['PathPart']}"
 
-    def _let_in(self, route: Route, what: str) -> bool:
+    def _let_in(self, route: Route, what: str, *, signed: bool) -> bool:
         if route.authorization == "NONE":
             return True
-        if self._policy is None:
+        if self._policy is None or not signed:
             return False
         policy = self._cloud.one("AWS::IAM::ManagedPolicy", self._policy).properties["PolicyDocument"]
         resource = f"arn:aws:execute-api:{REGION}:{self._world.account.id}:{what}"

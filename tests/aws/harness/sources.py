@@ -203,10 +203,14 @@ class Pollers:
         ]
         return min((moment for moment in moments if moment), default=None)
 
-    def poll(self) -> int:
-        """Deliver everything that is there now, and what that brings; how many batches."""
+    def poll(self, *only: str) -> int:
+        """Deliver everything that is there now, and what that brings, to all functions or only these.
+
+        Returns how many rounds that took.
+        """
         rounds = 0
-        while sum(self._poll(mapping) for mapping in self.mappings()):
+        mappings = [mapping for mapping in self.mappings() if not only or mapping.function.name in only]
+        while sum(self._poll(mapping) for mapping in mappings):
             rounds += 1
             assert rounds < MOST_ROUNDS, "messages are sent round and round"
         return rounds

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from botocore.credentials import Credentials
 from infra.remains import remains
 from tests.aws.harness import stage as stages
-from tests.aws.harness.account import BEGIN, Account, calling, shared_client
+from tests.aws.harness.account import BEGIN, REGION, Account, calling, shared_client
 from tests.aws.harness.cloudformation import Cloud
 from tests.aws.harness.functions import Function, Lambda
 from tests.aws.harness.gateway import Gateway
@@ -27,13 +28,15 @@ from tests.aws.harness.responses import Responses
 from tests.aws.harness.sources import Pollers, Scheduler
 from tests.aws.harness.template import synthesise
 
+from overnight.aws.stack import Signed
 from overnight.client import Client
 
-__all__ = ["ACTS", "AGENTS_FOLDER", "Stack", "statuses"]
+__all__ = ["ACTS", "AGENTS_FOLDER", "SIGNED", "Stack", "statuses"]
 
 AGENTS_FOLDER = Path(__file__).with_name("agents")
 ACTS = {"python": "acts:run"}
 """The flow whose course the test directs; see stage.py."""
+SIGNED = Signed(Credentials("AKIAIOSFODNN7EXAMPLE", "secret"), REGION)
 UNFINISHED = ("pending", "running", "retrying")
 
 
@@ -73,7 +76,7 @@ class Stack:
     def deploy(self, *, import_existing: bool = False, **context: Any) -> list[str]:
         """`cdk deploy`, with that added to the context; the ids of what changed. Raises RolledBack."""
         assembly = synthesise(**self.context | context)
-        bucket = f"cdk-hnb659fds-assets-{self.account.id}-eu-central-1"
+        bucket = f"cdk-hnb659fds-assets-{self.account.id}-{REGION}"
         self._upload(bucket, assembly.files())
         return self.cloud.deploy(assembly, import_existing=import_existing)
 
@@ -81,7 +84,7 @@ class Stack:
         """What `cdk deploy` uploads to the bucket of `cdk bootstrap`."""
         s3 = self.account.client("s3")
         if bucket not in [each["Name"] for each in s3.list_buckets()["Buckets"]]:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         for key, path in files:
             if path.is_file():
                 s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
@@ -115,15 +118,17 @@ class Stack:
     @property
     def client(self) -> Client:
         """The API, for who has the operator's policy."""
-        return Client(self.cloud.outputs["ApiUrl"], transport=self.way_in("Operator"))
+        return Client(self.cloud.outputs["ApiUrl"], auth=SIGNED, transport=self.way_in("Operator"))
 
     def way_in(self, policy: str | None) -> Gateway:
         """A transport for httpx: to the APIs, as someone with that managed policy."""
         return Gateway(self.cloud, self.world, self._functions, policy)
 
     def http(self, policy: str | None = "Operator") -> httpx.Client:
-        """Plain HTTP to the management API."""
-        return httpx.Client(base_url=self.cloud.outputs["ApiUrl"], transport=self.way_in(policy))
+        """Plain HTTP to the management API, signed by someone with that managed policy, or by nobody."""
+        return httpx.Client(
+            base_url=self.cloud.outputs["ApiUrl"], auth=SIGNED if policy else None, transport=self.way_in(policy)
+        )
 
     def deliver(self, hook_id: str, body: bytes, headers: Mapping[str, str], **how: Any) -> httpx.Response:
         """Post to a webhook, as anybody may."""
