@@ -20,15 +20,19 @@ from overnight.aws.secrets import MASTER_KEY
 __all__ = ["Permissions"]
 
 ITEMS = (
-    "dynamodb:BatchGetItem",
-    "dynamodb:ConditionCheckItem",
+    "dynamodb:ConditionCheckItem",  # with the next: to take an insert back, where an agent was stopped in between
     "dynamodb:DeleteItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:Query",
     "dynamodb:UpdateItem",
 )
-BLOBS = ("s3:GetObject", "s3:PutObject")
+READ_MANY = frozenset({"api", "declare", "watchdog"})
+"""Who reads pages of items."""
+READ_INDEXES = frozenset({"api", "watchdog"})
+"""Who lists, and who looks for what is due."""
+READ_NO_BLOBS = frozenset({"webhook"})
+"""Who only puts payloads there; all others run flows, show them, or close batches of what came before."""
 SECRETS = "secrets/*"
 
 SENDS = {
@@ -50,13 +54,13 @@ ARMS = frozenset({"api", "watchdog", "declare"})
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "api": {
         MASTER_KEY: ("ssm:GetParameter",),
-        SECRETS: ("ssm:DeleteParameter", "ssm:GetParametersByPath", "ssm:PutParameter"),
+        SECRETS: ("ssm:DeleteParameter", "ssm:PutParameter"),
         "secrets": ("ssm:GetParametersByPath",),
     },
     "webhook": {MASTER_KEY: ("ssm:GetParameter",), SECRETS: ("ssm:GetParameter",)},
     "runner": {SECRETS: ("ssm:GetParameter",)},
     "watchdog": {MASTER_KEY: ("ssm:GetParameter",)},
-    "declare": {MASTER_KEY: ("ssm:GetParameter", "ssm:PutParameter")},
+    "declare": {MASTER_KEY: ("ssm:PutParameter",)},
 }
 """What a function does with parameters, by their path below the stack's."""
 
@@ -79,9 +83,11 @@ class Permissions:
         """Each statement of a function's role."""
         table, blobs = self._storage.table, self._storage.blobs
         queues = self._messaging.queues
-        yield _allow(ITEMS, table.table_arn)
-        yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
-        yield _allow(BLOBS, blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
+        yield _allow([*(["dynamodb:BatchGetItem"] if name in READ_MANY else []), *ITEMS], table.table_arn)
+        if name in READ_INDEXES:
+            yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
+        read = [] if name in READ_NO_BLOBS else ["s3:GetObject"]
+        yield _allow([*read, "s3:PutObject"], blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
         if name == "api":  # else a digest that was never sent is refused by S3, and not said to be missing
             yield _allow(["s3:ListBucket"], blobs.bucket_arn)
         yield _allow(["events:PutEvents"], self._messaging.bus.event_bus_arn)
