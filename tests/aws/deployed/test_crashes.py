@@ -6,6 +6,7 @@ their work. Whoever asked for something and got no answer asks again, and gets w
 sound nevertheless.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -191,8 +192,8 @@ def notified(stack: Stack) -> None:
 
 
 def gathered(stack: Stack) -> None:
-    """Each event is told exactly once."""
-    assert sorted(statuses(stack.rows())) == ["skipped (coalesced)"] * 3 + [OK] * 2
+    """Each event is told exactly once; one that a crash held up may be a batch of its own."""
+    assert Counter(statuses(stack.rows())) in [Counter({"skipped (coalesced)": 3, OK: batches}) for batches in (2, 3)]
     told = [event["id"] for context in stack.stage.played for event in context.firing.payload["events"]]
     assert sorted(told) == ["0", "1", "2"]
 
