@@ -51,7 +51,7 @@ check: venv-dev ## format, lint and types
 	$(RUN) ruff check .
 	$(RUN) mypy
 
-bench: venv-dev ## measure throughput, latency and lateness
+bench: venv-dev ## measure Overnight beside its peers, in some 20 minutes, e.g. ARGS='--only pickup' or --quick
 	$(RUN) tests.bench $(ARGS)
 
 docs: venv-dev ## write the pages of docs/ that are made from the code

@@ -1,55 +1,45 @@
-"""An engine to measure: the real one, on a temporary folder, without HTTP."""
+"""An engine to measure: the real one, without HTTP; and the processes that belong to this one."""
 
+import base64
 import logging
-import resource
 import statistics
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from overnight.agents import AgentDocument
 from overnight.core import lifecycle
 from overnight.embedded.engine import Engine
 from overnight.embedded.wiring import Settings, open_engine
 
+__all__ = ["HERE", "KEY", "agent", "cpu_seconds", "engine", "memory_mib", "percentiles"]
+
 HERE = Path(__file__).parent
+KEY = base64.b64encode(bytes(range(32))).decode()
+"""The master key of every engine here."""
 
 
 @contextmanager
-def engine(*, workers: int = 4, started: bool = True) -> Iterator[Engine]:
-    """An engine with its workers warm."""
+def engine(data: Path, url: str | None = None, *, workers: int = 4, started: bool = True) -> Iterator[Engine]:
+    """An engine with its workers warm, on SQLite in its folder, or on the PostgreSQL database behind the URL."""
     logging.getLogger("overnight").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        opened = open_engine(Settings(Path(folder), folders=(HERE,), workers=workers))
-        try:
-            if started:
-                opened.start()
-                opened.warm(120)
-            yield opened
-        finally:
-            opened.stop(5)
+    environ = {"OVERNIGHT_MASTER_KEY": KEY}
+    opened = open_engine(Settings(data, database=url, folders=(HERE,), workers=workers, environ=environ))
+    try:
+        if started:
+            opened.start()
+            opened.warm(120)
+        yield opened
+    finally:
+        opened.stop(5)
 
 
-def agent(opened: Engine, name: str, flow: str = "nothing", **rest: object) -> None:
-    """An active agent."""
+def agent(opened: Engine, name: str, flow: str, **rest: object) -> None:
+    """An active agent that runs a flow of `tests.bench.flows`."""
     document = {"name": name, "flow": {"python": f"flows:{flow}"}, "enabled": True, **rest}
     lifecycle.create(opened.ports, AgentDocument.model_validate(document))
-
-
-def counted(opened: Engine, event: str) -> float:
-    """How often a lifecycle event has happened."""
-    return opened.registry.get_sample_value("overnight_lifecycle_events_total", {"event": event}) or 0.0
-
-
-def wait_for(opened: Engine, event: str, count: int, seconds: float = 300) -> None:
-    """Until it has happened so often."""
-    deadline = time.monotonic() + seconds
-    while counted(opened, event) < count:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{event}: {counted(opened, event)} of {count} after {seconds:g} s")
-        time.sleep(0.002)
 
 
 def percentiles(values: Sequence[float], *wanted: int) -> list[float]:
@@ -58,6 +48,16 @@ def percentiles(values: Sequence[float], *wanted: int) -> list[float]:
     return [cuts[each - 1] for each in wanted]
 
 
+def cpu_seconds() -> float:
+    """What this process and all below it that live have used."""
+    return sum(sum(process.cpu_times()[:2]) for process in _family())
+
+
 def memory_mib() -> float:
-    """The largest this process has been."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """What this process and all below it have to themselves."""
+    return sum(process.memory_full_info().uss for process in _family()) / 2**20
+
+
+def _family() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.effects import Effects, come_to_rest, every_execution, mixed
+from tests.support.effects import Effects, check_gathered, come_to_rest, every_execution, mixed
 from tests.support.engine_process import EngineProcess, engine_process
 
 from overnight.client import ApiError, NoEngine
@@ -71,6 +71,8 @@ def test_nothing_is_lost_doubled_or_stuck_however_often_engine_and_workers_are_k
         assert all(by_id[id_]["status"] == "succeeded" for id_ in triggered)
         read = {e["dedupe_key"] for e in executions if e["agent"] == "reader"}
         assert {f"event:{event}" for event in events} <= read, "an acknowledged event is lost"
+        with engine.client() as client:
+            check_gathered(client, executions, events)
         followed = [e for e in executions if e["agent"] == "follower"]
         assert len(followed) == len([e for e in executions if e["agent"] == "manual" and e["status"] == "succeeded"])
 

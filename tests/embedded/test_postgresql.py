@@ -131,10 +131,10 @@ def test_what_is_acknowledged_is_durable_whatever_the_server_does_for_others(url
 def test_a_database_of_an_earlier_release_is_brought_up_to_date(url, open_one, version):
     open_one().close()
     new = _layout(url)
-    made_by = {2: ("hooks",), 3: ("uses", "blobs", "secrets", "deployment")}
+    made_by = {2: "TABLE hooks", 3: "TABLE uses, blobs, secrets, deployment", 4: "INDEX executions_fired"}
     with psycopg.connect(url, autocommit=True) as connection:
         for step in range(version + 1, migrations.VERSION + 1):
-            connection.execute(f"DROP TABLE {', '.join(made_by[step])}")
+            connection.execute(f"DROP {made_by[step]}")
         connection.execute("UPDATE schema_version SET version = %s", (version,))
     threads = [threading.Thread(target=open_one) for _ in range(4)]  # all engines at once
     for thread in threads:
@@ -146,10 +146,14 @@ def test_a_database_of_an_earlier_release_is_brought_up_to_date(url, open_one, v
 
 def _layout(url: str) -> list[tuple]:
     with psycopg.connect(url) as connection:
-        return connection.execute(
+        columns = connection.execute(
             "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns "
             "WHERE table_schema = current_schema() ORDER BY 1, 2"
         ).fetchall()
+        indexes = connection.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1"
+        ).fetchall()
+    return columns + indexes
 
 
 # Connections that are lost

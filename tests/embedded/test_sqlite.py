@@ -58,16 +58,20 @@ def database(path):
     opened.close()
 
 
-MADE_BY = {2: ("hooks",), 3: ("uses", "blobs", "secrets", "deployment")}
-"""The tables that each version brought."""
+MADE_BY = {
+    2: ("TABLE hooks",),
+    3: ("TABLE uses", "TABLE blobs", "TABLE secrets", "TABLE deployment"),
+    4: ("INDEX executions_fired",),
+}
+"""What each version brought."""
 
 
 def _set_back(path, version):
     """Make it a database of an earlier version."""
     with sqlite3.connect(path) as connection:
         for step in range(version + 1, migrations.VERSION + 1):
-            for table in MADE_BY[step]:
-                connection.execute(f"DROP TABLE {table}")
+            for made in MADE_BY[step]:
+                connection.execute(f"DROP {made}")
         connection.execute("UPDATE schema_version SET version = ?", (version,))
     connection.close()
 
@@ -326,7 +330,7 @@ STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
     for module in (agents, alarms, blobs, deliveries, deployment, events, executions, gates, hooks, queue_, store_)
     for name, statement in vars(module).items()
-    if isinstance(statement, Statement) and statement is not gates._LOCK_ALL  # which is PostgreSQL's alone
+    if isinstance(statement, Statement) and statement not in {gates._LOCK_ALL, queue_._TAKE}  # PostgreSQL's alone
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
 SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
 """They sort what they found, which is little, or of one moment."""
@@ -358,11 +362,13 @@ def test_no_statement_reads_a_whole_table(database, name):
 def test_no_listing_reads_the_whole_history(database, agent, status, kind, since):
     where = ExecutionFilter(agent_id=agent, kinds=(kind,) if kind else (), since=since)
     for before in (None, (1, 1)):
-        plan = _plan(database, Statement(executions._filtered(where, status, before, 50)))
+        plan = _plan(database, Statement(executions._filtered(where, status, kind, before, 50)))
         if status not in {None, Status.SUCCEEDED}:
             assert "executions_not_succeeded" in plan[0] or "executions_of_agent_in_vain" in plan[0], plan
         elif agent:
             assert "executions_by_agent (agent_id=?" in plan[0], plan
+        elif kind:
+            assert "executions_fired (kind=?" in plan[0], plan
         elif since or before:
             _check(plan)
         assert not any("TEMP B-TREE" in step for step in plan), plan

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from overnight.agents import Agent, AgentDocument
 from overnight.embedded.wiring import Settings, open_engine
-from overnight.embedded.workers import _call
 from overnight.executions import Execution, FiringKind, Status
+from overnight.flows.requests import called
 from overnight.ports import RunRequest
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_a_flow_is_told_the_schedule_that_fired_it():
         timeout_seconds=1,
     )
 
-    firing = _call(request).firing
+    firing = called(request).firing
 
     assert (firing.cron, firing.timezone) == ("0 8 * * 1-5", "Europe/Lisbon")
 

@@ -19,8 +19,9 @@ from tests.support.fuse import Crash, fuse
 from tests.support.sound import sound
 from tests.support.world import World
 
-from overnight.core import lifecycle, retry, run
+from overnight.core import events, lifecycle, retry, run
 from overnight.core.backfill import backfill
+from overnight.core.payloads import opened
 from overnight.errors import OvernightError
 from overnight.ports import RunReport
 
@@ -39,7 +40,8 @@ HAPPENINGS = [
         "take": 20, "end_ok": 10, "end_failed": 12, "end_broken": 2, "end_interrupted": 2,
         "kill": 2, "cut_off": 2, "lose": 4, "late_ok": 3, "late_failed": 3, "again": 6,
         "cancel": 8, "redrive": 6,
-        "pause": 2, "resume": 4, "start": 6, "stop": 1, "stop_and_cancel": 1, "edit": 2, "reschedule": 1, "delete": 1,
+        "pause": 2, "resume": 4, "start": 6, "stop": 1, "stop_and_cancel": 1, "edit": 2, "reschedule": 1,
+        "regather": 1, "delete": 1,
         "crash": 2, "crash_soon": 12, "live": 6, "ring": 2, "watch": 6, "nothing": 4,
     }.items()
     for _ in range(times)
@@ -65,6 +67,13 @@ SCHEDULES: list[dict[str, Any]] = [
     {"interval": {"minutes": 7}, "catch_up": "skip"},
     {"interval": {"minutes": 1}, "catch_up_window_seconds": 300, "jitter_seconds": 30},
     {"interval": {"minutes": 2}, "catch_up": "all", "catch_up_window_seconds": 900},
+]
+
+GATHERINGS: list[dict[str, Any]] = [
+    {},
+    {"batch": {"size": 3, "window_seconds": 50}},
+    {"debounce": {"delay_seconds": 20, "max_delay_seconds": 60}},
+    {"debounce": {"delay_seconds": 30, "edge": "leading"}},
 ]
 
 Step = tuple[str, int]
@@ -137,6 +146,7 @@ class History:
             "stop and cancel": lambda: lifecycle.stop(ports, name, cancel_running=True),
             "edit": lambda: world.edit(name, **POLICIES[number % len(POLICIES)]),
             "reschedule": lambda: world.edit("clock", triggers=[{"name": "schedule"} | _chosen(SCHEDULES, number)]),
+            "regather": lambda: self.gather_otherwise(number),
             "delete": lambda: lifecycle.delete(ports, name),
         }
         self.does(acts.get(what) or (lambda: getattr(lifecycle, what)(ports, name)))
@@ -146,10 +156,18 @@ class History:
     def create(self, name: str, number: int) -> None:
         policy = _chosen(POLICIES, number)
         follow = {"name": "overnight.execution.*", "filter": "agent == 'clock' && status != 'skipped'"}
-        triggers = [{"name": "on", "event": {"name": "x"}}, {"name": "after", "event": follow}]
+        on, after = [_chosen(GATHERINGS, number // divisor) for divisor in (len(POLICIES), 37)]
+        triggers = [{"name": "on", "event": {"name": "x"} | on}, {"name": "after", "event": follow | after}]
         schedule = _chosen(SCHEDULES, number // len(POLICIES)) if name == "clock" else {"triggers": triggers}
         self.does(lambda: self.world.agent(name, **policy, **schedule))
         self.hold()
+
+    def gather_otherwise(self, number: int) -> None:
+        """Edit how the listener gathers what comes."""
+        on = {"name": "on", "event": {"name": "x"} | _chosen(GATHERINGS, number)}
+        after = self.world.store.agent("ear").document.trigger("after")
+        assert after
+        self.world.edit("ear", triggers=[on, after.model_dump()])
 
     def decide(self, verb: str, number: int) -> None:
         """Cancel what is not over, or redrive what has failed."""
@@ -256,9 +274,30 @@ class History:
         world.live(minutes=6, step=60)
         for agent, _ in world.store.agents().items:
             lifecycle.stop(world.ports, agent.id)
-        world.live(minutes=6, step=60)
+        world.live(events.PUT_OFF[1].total_seconds(), step=60)
         self.what_is_over_stays_as_it_is()
+        self.every_event_is_accounted_for()
         sound(world)
+
+    def every_event_is_accounted_for(self) -> None:
+        """What was gathered names the execution that it became, and no other execution tells of it."""
+        rows = {row.id: row for row in self.world.rows(None)}
+        tells: dict[tuple[str, str], str] = {}
+        for row in rows.values():
+            if row.dedupe_key.startswith("batch:"):
+                for event in opened(self.world.ports.blobs, row.payload)["events"]:  # type: ignore[index,call-overload]
+                    assert tells.setdefault((row.agent_id, f"event:{event['id']}"), row.id) == row.id, "told twice"
+        for row in rows.values():
+            # What was coalesced later than at its insert was in the line, and a newer one took its place.
+            if row.reason == "coalesced" and row.dedupe_key.startswith("event:") and row.rev == 0:
+                assert row.into in rows, "gathered, and never told"
+                told = tells.pop((row.agent_id, row.dedupe_key), None)
+                payload: Any = opened(self.world.ports.blobs, rows[row.into].payload)
+                # A leading debounce tells of the first event of a burst only.
+                assert told == row.into or (told is None and payload.get("count") == 1), "not told"
+        assert not tells, "told, and not recorded as gathered"
+        for _, state in self.world.store.agents(deleted=True, limit=500).items:
+            assert all(kept.fired for kept in state.gathered.values())
 
 
 def _chosen(of: list[Any], number: int) -> Any:

@@ -17,6 +17,7 @@ from tests.support.world import World, statuses
 
 from overnight.core import lifecycle, retry, run
 from overnight.core.backfill import backfill
+from overnight.core.payloads import opened
 from overnight.errors import AgentNotFound, NotRedrivable
 
 Act = Callable[[World], object]
@@ -120,6 +121,33 @@ def followed(world: World) -> None:
 def subscribed(world: World) -> None:
     for name in "abc":
         world.agent(name, retries=RETRIES, triggers=[{"name": "on", "event": {"name": "x"}}])
+
+
+def gathers(world: World, **how: object) -> None:
+    world.agent(retries=RETRIES, triggers=[{"name": "on", "event": {"name": "x"} | how}])
+
+
+def send_three(world: World) -> None:
+    for number in range(3):
+        world.send("x", number, event_id=f"e{number}")
+
+
+def gathered(expected: list[list[str]]) -> Callable[[World], None]:
+    """Each event's record names the one execution that tells of it."""
+
+    def expect(world: World) -> None:
+        by_id = {row.id: row for row in world.rows()}
+        batches = [row for row in by_id.values() if row.dedupe_key.startswith("batch:")]
+        tells = {row.id: [e["id"] for e in opened(world.ports.blobs, row.payload)["events"]] for row in batches}  # type: ignore[index,call-overload]
+        assert list(tells.values()) == expected
+        assert {row.status for row in batches} == {"succeeded"}
+        events = {row.dedupe_key.removeprefix("event:"): row for row in by_id.values() if row not in batches}
+        assert set(events) == {"e0", "e1", "e2"}
+        assert {row.reason for row in events.values()} == {"coalesced"}
+        assert all(row.into in tells for row in events.values())
+        assert all(events[event].into == id_ for id_, told in tells.items() for event in told)
+
+    return expect
 
 
 def down_for_hours(world: World, policy: str) -> None:
@@ -311,6 +339,22 @@ SCENARIOS = {
     "backfill": Scenario(gap, fill, ends(OK, OK, OK), asks=True),
     "event": Scenario(
         subscribed, lambda w: w.send("x", event_id="e"), all_of(*[ends(OK, agent=name) for name in "abc"]), asks=True
+    ),
+    "fill a batch": Scenario(
+        lambda w: gathers(w, batch={"size": 3, "window_seconds": 60}), send_three, gathered([["e0", "e1", "e2"]]),
+        asks=True,
+    ),
+    "close a batch": Scenario(
+        lambda w: (gathers(w, batch={"size": 9, "window_seconds": 30}), send_three(w)), live,
+        gathered([["e0", "e1", "e2"]]),
+    ),
+    "debounce": Scenario(
+        lambda w: gathers(w, debounce={"delay_seconds": 20, "max_delay_seconds": 60}), send_three,
+        gathered([["e0", "e1", "e2"]]), asks=True,
+    ),
+    "debounce, leading": Scenario(
+        lambda w: gathers(w, debounce={"delay_seconds": 20, "edge": "leading"}), send_three, gathered([["e0"]]),
+        asks=True,
     ),
 }  # fmt: skip
 

@@ -14,9 +14,9 @@ from overnight.core import lifecycle
 from overnight.core.webhooks import keys
 from overnight.core.webhooks.receive import receive
 from overnight.core.webhooks.schemes import Delivery, sign
-from overnight.embedded.workers import _call
 from overnight.errors import Invalid
 from overnight.flows.document import parse
+from overnight.flows.requests import called
 from overnight.flows.tweaks import of_firing
 from overnight.ports import RunRequest
 from overnight.webhooks import WebhookTrigger, hook_id
@@ -71,7 +71,7 @@ def applied(world: World, flow: dict[str, Any], **fields: Any) -> Agent:
 def told(request: RunRequest) -> dict[str, Any]:
     """What the nodes are told, as the worker tells them: by node, parsed."""
     assert request.flow_json
-    tweaks: dict[str, Any] = of_firing(parse(request.flow_json), _call(request))
+    tweaks: dict[str, Any] = of_firing(parse(request.flow_json), called(request))
     return {node: {name: json.loads(value) for name, value in fields.items()} for node, fields in tweaks.items()}
 
 

@@ -84,6 +84,21 @@ def test_an_agent_tells_what_it_was_asked_to(world: World, on: list[str], outcom
     assert [json.loads(body)["type"].rpartition(".")[2] for _, body, _ in world.courier.posts] == told
 
 
+def test_what_is_told_is_told_to_the_bus_too(world: World):
+    for what in ("succeeded", "failed", "recovered"):
+        follow = {"name": f"overnight.execution.{what}", "filter": "agent == 'agent'"}
+        world.agent(what, triggers=[{"name": "on", "event": follow}])
+    noisy(world, "recovered")
+    for report in (ok(), broken(), ok(), ok()):
+        world.flows.says("agent", report)
+        world.trigger()
+        world.drain()
+    rows = world.rows("agent")
+    followed = {name: world.rows(name) for name in ("succeeded", "failed", "recovered")}
+    assert {name: len(rows) for name, rows in followed.items()} == {"succeeded": 3, "failed": 1, "recovered": 1}
+    assert followed["recovered"][0].dedupe_key == f"event:{rows[2].id}.1.recovered"
+
+
 def test_a_test_run_and_a_cancelled_one_are_told_to_nobody(world: World):
     noisy(world, "failed", "succeeded")
     world.trigger(test=True)

@@ -1,15 +1,15 @@
 """Agents whose side effects are counted from outside: each attempt leaves its marks in a file."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support.engine_process import eventually
 
-from overnight.client import Client
+from overnight.client import ApiError, Client
 
-__all__ = ["PARTS", "Effects", "agent", "come_to_rest", "every_execution", "mixed"]
+__all__ = ["PARTS", "Effects", "agent", "check_gathered", "come_to_rest", "every_execution", "mixed"]
 
 SOURCE = """
 import os, time
@@ -42,6 +42,12 @@ def talkative(context):
 PARTS = {"concurrency": {"max_parallel": 5, "queue_limit": 1000}}
 EVERY_SECOND = {"schedule": {"interval": {"seconds": 1}}}
 UNFINISHED = ("pending", "running", "retrying")
+GATHERING: dict[str, dict[str, Any]] = {
+    "batches": {"batch": {"size": 5, "window_seconds": 1}},
+    "bursts": {"debounce": {"delay_seconds": 0.2, "max_delay_seconds": 1}},
+    "begins": {"debounce": {"delay_seconds": 0.2, "max_delay_seconds": 1, "edge": "leading"}},
+}
+"""Agents that make one execution of many events, and how."""
 RETRIES = {"attempts": 50, "backoff_seconds": 0.1, "backoff": "fixed", "jitter": "none"}
 
 
@@ -63,6 +69,10 @@ def mixed() -> list[dict[str, Any]]:
         agent("manual", "quick", concurrency={"max_parallel": None}),
         agent("follower", "quick", triggers=[{"name": "on", "event": follow}], **PARTS),
         agent("reader", "quick", triggers=[{"name": "on", "event": {"name": "news.*"}}], **PARTS),
+        *(
+            agent(name, "quick", triggers=[{"name": "on", "event": {"name": "news.*"} | how}], **PARTS)
+            for name, how in GATHERING.items()
+        ),
     ]
 
 
@@ -97,6 +107,24 @@ def every_execution(client: Client, **where: str) -> list[dict[str, Any]]:
             return found
 
 
+def check_gathered(client: Client, executions: Sequence[dict[str, Any]], events: set[str]) -> None:
+    """Each event that was acknowledged is accounted for in exactly one execution of each agent that gathers."""
+    for name in GATHERING:
+        own = [execution for execution in executions if execution["agent"] == name]
+        tells: dict[str, str] = {}
+        for batch in (execution for execution in own if execution["dedupe_key"].startswith("batch:")):
+            assert batch["status"] == "succeeded"
+            for event in client.execution(batch["id"])["payload"]["events"]:
+                assert tells.setdefault(event["id"], batch["id"]) == batch["id"], "an event was told twice"
+        into = {e["dedupe_key"].removeprefix("event:"): e["into"] for e in own if e["reason"] == "coalesced"}
+        assert events <= into.keys(), "an acknowledged event is lost"
+        if name == "begins":  # a leading debounce tells of the first event of a burst
+            assert tells.items() <= into.items()
+            assert set(into.values()) == set(tells.values())
+        else:
+            assert tells == into
+
+
 def come_to_rest(client: Client, documents: Iterable[dict[str, Any]], seconds: float = 180) -> None:
     """Let no more ticks come, and wait until everything has ended by itself."""
     ticking = [document["name"] for document in documents if "schedule" in document]
@@ -105,6 +133,7 @@ def come_to_rest(client: Client, documents: Iterable[dict[str, Any]], seconds: f
 
     def rests() -> bool:
         waits = any(client.executions(status=status, limit=1)["items"] for status in UNFINISHED)
+        waits = waits or any(_gathers(client, name) for name in GATHERING)
         for name in ticking:
             if client.agent(name)["waiting"]:  # the line of a paused agent stands still
                 client.resume(name)
@@ -112,3 +141,16 @@ def come_to_rest(client: Client, documents: Iterable[dict[str, Any]], seconds: f
         return not waits
 
     eventually(rests, seconds, every=1.0)
+
+
+def _gathers(client: Client, name: str) -> bool:
+    """Whether the newest event of an agent still waits for others."""
+    newest = client.executions(agent=name, limit=20)["items"]
+    into = next((execution["into"] for execution in newest if execution["reason"] == "coalesced"), None)
+    if into is None:
+        return False
+    try:
+        client.execution(into)
+    except ApiError:
+        return True
+    return False

@@ -21,7 +21,7 @@ _BOUNDS = (
 _FORMATS = {"date-time": "RFC 3339 instant", "date": "date"}
 _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$": "1 to 64 letters, digits, `_`, `-`",
-    r"^(secret|env|ssm|secretsmanager):[^\s]{1,512}$": "a reference: `secret:name`, `env:NAME`",
+    r"^(secret|env|ssm|secretsmanager):[^\s]+$": "a reference: `secret:name`, `env:NAME`",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits",
 }
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "boolean", "object": "object"}

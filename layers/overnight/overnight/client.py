@@ -135,7 +135,7 @@ class Client(AbstractContextManager["Client"]):
 
     def agents(self, *, status: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """One page of agents by name: `items` and `cursor`."""
-        return self._view("GET", _AGENTS, params={"status": status, "cursor": cursor, "limit": limit})
+        return self._page(_AGENTS, {"status": status}, cursor, limit)
 
     def every_agent(self) -> Iterator[View]:
         """All agents, page by page."""
@@ -214,7 +214,7 @@ class Client(AbstractContextManager["Client"]):
 
     def executions(self, *, cursor: str | None = None, limit: int = 50, **where: str | None) -> View:
         """One page of executions, newest first; `where` is agent, status, kind, trigger, since, until."""
-        return self._view("GET", "/api/v1/executions", params={**where, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/executions", where, cursor, limit)
 
     def execution(self, execution_id: str) -> View:
         """One execution with its attempts."""
@@ -249,7 +249,7 @@ class Client(AbstractContextManager["Client"]):
 
     def webhooks(self, *, agent: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """The webhooks of all agents, or of one."""
-        return self._view("GET", "/api/v1/webhooks", params={"agent": agent, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/webhooks", {"agent": agent}, cursor, limit)
 
     def webhook(self, hook_id: str) -> View:
         """One webhook, and the state of its secrets."""
@@ -281,7 +281,7 @@ class Client(AbstractContextManager["Client"]):
 
     def schedules(self, *, agent: str | None = None, cursor: str | None = None, limit: int = 50) -> View:
         """The schedules of all agents, or of one, with their next ticks."""
-        return self._view("GET", "/api/v1/schedules", params={"agent": agent, "cursor": cursor, "limit": limit})
+        return self._page("/api/v1/schedules", {"agent": agent}, cursor, limit)
 
     def secrets(self) -> View:
         """The names of the engine's own secrets."""
@@ -289,11 +289,11 @@ class Client(AbstractContextManager["Client"]):
 
     def set_secret(self, name: str, value: str) -> None:
         """Keep a secret."""
-        self._send("PUT", f"/api/v1/secrets/{quote(name, safe='')}", json={"value": value})
+        self._send("PUT", _secret(name), json={"value": value})
 
     def delete_secret(self, name: str) -> None:
         """Forget a secret."""
-        self._send("DELETE", f"/api/v1/secrets/{quote(name, safe='')}")
+        self._send("DELETE", _secret(name))
 
     def verify(self, *, agent: str | None = None, since: str | None = None, until: str | None = None) -> View:
         """What the ledger proves: `ok`, `findings` and counts."""
@@ -304,6 +304,16 @@ class Client(AbstractContextManager["Client"]):
         return self._view("GET", "/health")
 
     # The wire
+
+    def _page(self, path: str, where: Mapping[str, str | None], cursor: str | None, limit: int) -> View:
+        """`limit` items of a listing; a page of the API may have fewer than it was asked for, though there are more."""
+        items: list[View] = []
+        while True:
+            page = self._view("GET", path, params={**where, "cursor": cursor, "limit": limit - len(items)})
+            items += page["items"]
+            cursor = page.get("cursor")
+            if cursor is None or len(items) >= limit:
+                return {"items": items, "cursor": cursor}
 
     def _view(self, method: Literal["GET", "POST", "PUT", "PATCH"], path: str, **request: Any) -> View:
         response = self._send(method, path, **request)
@@ -336,15 +346,27 @@ _AGENTS = "/api/v1/background_agents"
 
 
 def _agent(ref: str, *verb: str) -> str:
-    return "/".join((_AGENTS, quote(ref, safe=""), *verb))
+    return "/".join((_AGENTS, _part("agent", ref), *verb))
 
 
 def _execution(execution_id: str, *verb: str) -> str:
-    return "/".join(("/api/v1/executions", quote(execution_id, safe=""), *verb))
+    return "/".join(("/api/v1/executions", _part("execution", execution_id), *verb))
 
 
 def _webhook(hook_id: str, *verb: str) -> str:
-    return "/".join(("/api/v1/webhooks", quote(hook_id, safe=""), *verb))
+    return "/".join(("/api/v1/webhooks", _part("webhook", hook_id), *verb))
+
+
+def _secret(name: str) -> str:
+    return "/".join(("/api/v1/secrets", _part("name", name)))
+
+
+def _part(field: str, text: str) -> str:
+    """A part of a path. Raises ApiError for what would be none, or several: servers read `%2F` as a slash."""
+    if not text or "/" in text:
+        message = f"must not {'contain /' if text else 'be empty'}"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, message, code="invalid", problems=[Problem(field, message)])
+    return quote(text, safe="")
 
 
 def _reason(error: Exception) -> str:

@@ -192,12 +192,15 @@ class NotReplayable(Conflict):
 
 
 class SecretSupplied(Conflict):
-    """The webhook's secret is the sender's, and kept under a name of its own."""
+    """The webhook's secret is the sender's, and kept under a name of its own; or it has none."""
 
     code = "secret_supplied"
 
     def __init__(self, hook_id: str, reference: str | None) -> None:
-        kept = f"kept as {reference}: change it there, or name another one in the trigger" if reference else "none"
+        if reference is None:
+            super().__init__(f"webhook {hook_id} has no secret: its trigger says signature none")
+            return
+        kept = f"kept as {reference}: change it there, or name another one in the trigger"
         super().__init__(f"the secret of webhook {hook_id} was not made here; it is {kept}")
 
 

@@ -116,7 +116,8 @@ def _check_address(host: str, text: str, *, allow_private: bool) -> None:
             msg = f"{host} has the address {text}, which is link-local, multicast or reserved: no flow connects there."
             raise OutboundRefusedError(msg)
         if not address.is_global and not allow_private:
-            msg = f"{host} has the private address {text}. To allow it, let the engine allow private addresses."
+            allow = "To allow it, start the engine with `overnight serve --private`."
+            msg = f"{host} has the private address {text}. {allow}"
             raise OutboundRefusedError(msg)
 
 

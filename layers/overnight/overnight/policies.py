@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from overnight.words import Word
 
-__all__ = ["TOPIC", "Backoff", "Concurrency", "Jitter", "Notify", "OnOverlap", "Retries"]
+__all__ = ["TOPIC", "Backoff", "Concurrency", "Jitter", "Notify", "OnOverlap", "Retries", "Telling"]
 
 DAY = 86_400.0
 TOPIC = "sns"
@@ -103,10 +103,14 @@ class Concurrency(Word):
         return self.max_parallel
 
 
+Telling = Literal["succeeded", "failed", "recovered"]
+"""What an agent may tell of an execution."""
+
+
 class Notify(Word):
     """Whom an agent tells about its executions: a signed POST to a URL (Standard Webhooks), or a topic of SNS."""
 
-    on: Annotated[tuple[Literal["succeeded", "failed", "recovered"], ...], Field(min_length=1)] = Field(
+    on: Annotated[tuple[Telling, ...], Field(min_length=1)] = Field(
         default=("failed",), description="`recovered` is the first success after a failure."
     )
     url: Annotated[str, StringConstraints(pattern=rf"^(https?://[^\s]+|{TOPIC})$", max_length=2_048)] = Field(

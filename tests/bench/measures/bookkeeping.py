@@ -5,6 +5,7 @@ from infra import costs
 FLOWS = "Flows"
 
 
-def measure() -> dict[str, float]:
-    lines = [line for line in costs.million() if line.what != FLOWS]
-    return {f"{line.what} ($)": line.dollars for line in lines} | {"together ($)": sum(line.dollars for line in lines)}
+def measure() -> dict[str, dict[str, float]]:
+    """By what is paid for."""
+    dollars = {line.what: line.dollars for line in costs.million() if line.what != FLOWS}
+    return {what: {"$": price} for what, price in (dollars | {"Together": sum(dollars.values())}).items()}

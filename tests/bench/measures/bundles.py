@@ -29,7 +29,8 @@ print(json.dumps([seconds * 1_000, memory / 1_024, [name for name in sys.modules
 VARIABLES = ("STACK", "TABLE", "BUCKET", "RUN_QUEUE", "RETRY_QUEUE", "FIRE_QUEUE", "BUS", "SCHEDULE_GROUP")
 
 
-def measure() -> dict[str, float]:
+def measure() -> dict[str, dict[str, float]]:
+    """By function. Raises RuntimeError where there is no Python of Lambda's version."""
     if interpreter() is None or sys.platform != "linux":
         raise RuntimeError("the bundles run on Linux, with Lambda's Python; `make bench` found none")
     light, figures = _made(layer(Settings(architecture="x86_64"))), {}
@@ -38,12 +39,12 @@ def measure() -> dict[str, float]:
     paths["runner without lfx"] = [_made(runner(Settings(architecture="x86_64", langflow=False)))]
     for name, path in paths.items():
         whole, bare = _least(path)
-        figures |= {
-            f"{name} (ms of CPU)": whole[0],
-            f"{name}, what it imports (ms)": bare[0],
-            f"{name}, times": whole[0] / bare[0],
-            f"{name} (MB)": whole[1],
-            f"{name}, what it imports (MB)": bare[1],
+        figures[name] = {
+            "CPU, ms": whole[0],
+            "packages alone, ms": bare[0],
+            "times": whole[0] / bare[0],
+            "memory, MB": whole[1],
+            "packages alone, MB": bare[1],
         }
     return figures
 

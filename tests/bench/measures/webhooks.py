@@ -1,21 +1,44 @@
 """Signed deliveries a second over 50 connections, acknowledged when they are durable, and run."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from tests.bench.setting import HERE
-from tests.support.engine_process import engine_process
+from tests.bench.sizes import Sizes
+from tests.support.engine_process import EngineProcess, engine_process
 from tests.support.senders import Address, Message, tell
 
+from overnight.client import Client
 from overnight.webhooks import Webhook
 
-DELIVERIES = 5_000
+__all__ = ["CONNECTIONS", "measure", "messages"]
+
 CONNECTIONS = 50
 AGENTS = 10
 
 
-def messages(addresses: list[Address], count: int = DELIVERIES) -> list[Message]:
+def measure(sizes: Sizes, folder: Path, url: str | None) -> dict[str, float]:
+    """Overnight."""
+    process: EngineProcess
+    with (
+        engine_process(folder / "data", HERE, "--workers", "4", "--log-level", "ERROR") as process,
+        process.client() as client,
+    ):
+        addresses = [_address(client, f"agent-{number}") for number in range(AGENTS)]
+        began = time.monotonic()
+        told = tell(process.url, messages(addresses, sizes.deliveries), connections=CONNECTIONS)
+        acknowledged = time.monotonic() - began
+        unfinished = ("pending", "running", "retrying")
+        while any(client.executions(status=status, limit=1)["items"] for status in unfinished):
+            time.sleep(0.02)
+        return {
+            "acknowledged/s": sizes.deliveries / acknowledged,
+            "run/s": sizes.deliveries / (time.monotonic() - began),
+            "not answered by 202": sum(told.answers.values()) - told.answers.get(202, 0),
+        }
+
+
+def messages(addresses: list[Address], count: int) -> list[Message]:
     """So many deliveries, to each address in turn."""
     return [
         Message(
@@ -25,33 +48,16 @@ def messages(addresses: list[Address], count: int = DELIVERIES) -> list[Message]
     ]
 
 
-def measure() -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ("--workers", "4", "--log-level", "ERROR")
-        with engine_process(Path(folder) / "data", HERE, *arguments) as engine, engine.client() as client:
-            addresses = []
-            for number in range(AGENTS):
-                name = f"agent-{number}"
-                client.create_agent(
-                    {
-                        "name": name,
-                        "flow": {"python": "flows:nothing"},
-                        "enabled": True,
-                        "triggers": [{"name": "in", "webhook": {}}],
-                        "concurrency": {"max_parallel": 20, "queue_limit": 1_000},
-                    }
-                )
-                [view] = client.webhooks(agent=name)["items"]
-                secret = client.webhook_secret(view["hook_id"])["secret"]
-                addresses.append(Address(view["path"], Webhook(), secret))
-            began = time.monotonic()
-            told = tell(engine.url, messages(addresses), connections=CONNECTIONS)
-            acknowledged = time.monotonic() - began
-            unfinished = ("pending", "running", "retrying")
-            while any(client.executions(status=status, limit=1)["items"] for status in unfinished):
-                time.sleep(0.1)
-            return {
-                "deliveries/s, acknowledged": DELIVERIES / acknowledged,
-                "deliveries/s, run": DELIVERIES / (time.monotonic() - began),
-                "answered otherwise than 202": sum(told.answers.values()) - told.answers.get(202, 0),
-            }
+def _address(client: Client, name: str) -> Address:
+    """That of a new agent."""
+    client.create_agent(
+        {
+            "name": name,
+            "flow": {"python": "flows:nothing"},
+            "enabled": True,
+            "triggers": [{"name": "in", "webhook": {}}],
+            "concurrency": {"max_parallel": 20, "queue_limit": 1_000},
+        }
+    )
+    [view] = client.webhooks(agent=name)["items"]
+    return Address(view["path"], Webhook(), client.webhook_secret(view["hook_id"])["secret"])

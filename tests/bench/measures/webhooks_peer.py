@@ -6,13 +6,13 @@ import hmac
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measures.webhooks import CONNECTIONS, DELIVERIES, messages
+from tests.bench.measures.webhooks import CONNECTIONS, messages
+from tests.bench.sizes import Sizes
 from tests.support.engine_process import free_port
 from tests.support.senders import Address, tell
 
@@ -20,6 +20,8 @@ from overnight.webhooks import Webhook
 
 SECRET = "s3cret"
 WEBHOOK = Webhook(signature="github")
+
+__all__ = ["application", "measure"]
 
 
 def application(path: str) -> Callable[..., Awaitable[None]]:
@@ -50,11 +52,11 @@ def application(path: str) -> Callable[..., Awaitable[None]]:
 
 
 @contextlib.contextmanager
-def _served(folder: str) -> Iterator[str]:
+def _served(folder: Path) -> Iterator[str]:
     port = free_port()
     code = (
         "import uvicorn; from tests.bench.measures.webhooks_peer import application; "
-        f"uvicorn.run(application({str(Path(folder) / 'peer.db')!r}), port={port}, log_level='warning', lifespan='off')"
+        f"uvicorn.run(application({str(folder / 'peer.db')!r}), port={port}, log_level='warning', lifespan='off')"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
@@ -64,10 +66,11 @@ def _served(folder: str) -> Iterator[str]:
         process.wait()
 
 
-def measure() -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, _served(folder) as url:
-        address = Address("/", WEBHOOK, SECRET)
-        tell(url, messages([address], 1), connections=1)  # once it answers
+def measure(sizes: Sizes, folder: Path, url: str | None) -> dict[str, float]:
+    """The bare application."""
+    with _served(folder) as address:
+        hook = Address("/", WEBHOOK, SECRET)
+        tell(address, messages([hook], 1), connections=1)  # once it answers
         began = time.monotonic()
-        tell(url, messages([address]), connections=CONNECTIONS)
-        return {"deliveries/s, acknowledged": DELIVERIES / (time.monotonic() - began)}
+        tell(address, messages([hook], sizes.deliveries), connections=CONNECTIONS)
+        return {"acknowledged/s": sizes.deliveries / (time.monotonic() - began)}

@@ -134,3 +134,17 @@ def test_an_engine_that_may_not_serve_says_why(options, told, project: Path) -> 
 
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1].startswith(told)
+
+
+@pytest.mark.usefixtures("serving")
+def test_a_port_that_is_taken_is_all_that_is_said(port: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "overnight.cli", "serve", "--port", str(port), "--data", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == f"error: can't listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("name", ["bad/name", "", "bad name"])
+def test_a_secret_s_name_that_is_none_is_named(overnight, name: str) -> None:
+    assert overnight("secrets", "set", name, "--value", "v", code=1).startswith("error: name: must ")
+    assert overnight("secrets", "delete", name, code=1).startswith("error: name: must ")

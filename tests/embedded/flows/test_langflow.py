@@ -184,12 +184,30 @@ def test_a_firing_starts_at_its_node_even_beside_a_chat_input():
     assert ran(json.dumps(document), "Hi").text == "Hi"
 
 
-@pytest.mark.parametrize(("kind", "output"), [("InboundWebhookTrigger", "trigger_event"), ("Webhook", "output_data")])
-def test_a_delivery_reaches_the_webhook_node(kind, output):
+def said_by(kind, firing):
+    """What a trigger node hands to the rest of the flow."""
     trigger, out = canvas.node(kind), canvas.node("ChatOutput")
+    output = trigger["data"]["node"]["outputs"][0]["name"]
     document = canvas.flow([trigger, out], [canvas.edge(trigger, output, out, "input_value")])
-    firing = FiringContext("webhook", "orders", payload={"order": 42})
-    assert '"order": 42' in ran(document, None, firing=firing).text
+    return json.loads(ran(document, None, firing=firing).text.removeprefix("```json").removesuffix("```"))
+
+
+@pytest.mark.parametrize("body", [{"order": 42}, [1, {"a": "b"}], 'plain "text"\n', "42", 7, None])
+def test_a_delivery_reaches_the_webhook_nodes_whatever_was_posted(body):
+    payload = {"headers": {}, "query": {}, "body": body}
+    firing = FiringContext("webhook", "orders", payload=payload)
+
+    assert said_by("InboundWebhookTrigger", firing)["payload"]["delivery"] == body
+    classic = {} if body is None else body if isinstance(body, dict) else {"payload": body}
+    assert said_by("Webhook", firing) == classic
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\r\n", r"C:\new", "\\\n", r"\\n \u000a", '"\n"', "ü \t \x00 😀"])
+def test_a_delivery_reaches_the_webhook_nodes_as_it_was_whatever_lfx_takes_for_the_end_of_a_line(text):
+    firing = FiringContext("webhook", "orders", payload={"headers": {}, "query": {}, "body": {text: [text]}})
+    for kind in ("InboundWebhookTrigger", "Webhook"):
+        told = said_by(kind, firing)
+        assert (told["payload"]["delivery"] if kind == "InboundWebhookTrigger" else told) == {text: [text]}
 
 
 def test_the_key_of_a_variable_is_used_and_no_other(openai, monkeypatch):

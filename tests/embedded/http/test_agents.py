@@ -138,7 +138,7 @@ def test_put_creates_then_replaces_then_changes_nothing(client: httpx.Client) ->
     plans.append(client.put(url, params={"dry_run": True}, json=other).json())
     statuses += [client.put(url, json=other).status_code, client.put(url, json=other).status_code]
     assert [(plan["action"], plan["changed"]) for plan in plans] == [
-        ("create", ["description", "flow", "name", "triggers"]),
+        ("create", ["description", "flow", "name"]),
         ("unchanged", []),
         ("update", ["description", "timeout_seconds"]),
     ]

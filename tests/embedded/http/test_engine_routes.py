@@ -6,6 +6,8 @@ import httpx
 import pytest
 from tests.embedded.http.engine import Engine
 
+from overnight.client import Client
+
 AGENTS = "/api/v1/background_agents"
 Create = Callable[..., dict[str, object]]
 ON_DATASET = [{"name": "new-data", "event": {"name": "dataset.*", "filter": "size > `0`"}}]
@@ -98,6 +100,21 @@ def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(
     rest = client.get("/api/v1/schedules", params={"agent": "b", "limit": 2, "cursor": of_one["cursor"]}).json()
     assert [item["trigger"] for item in of_one["items"] + rest["items"]] == ["t0", "t1", "t2"]
     assert rest["cursor"] is None
+
+
+def test_a_listing_looks_at_a_bounded_number_of_agents_and_goes_on(
+    client: httpx.Client, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overnight.api.agent_parts.AGENTS_AT_ONCE", 2)
+    monkeypatch.setattr("overnight.api.agent_parts.MOST_AGENTS", 4)
+    for name in "abcdefghij":
+        create(name, triggers=[{"name": "t", "interval": {"hours": 1}}] if name in "aj" else ON_DATASET)
+    pages = [client.get("/api/v1/schedules").json()]
+    while pages[-1]["cursor"]:
+        pages.append(client.get("/api/v1/schedules", params={"cursor": pages[-1]["cursor"]}).json())
+    assert [[item["agent"] for item in page["items"]] for page in pages] == [["a"], [], ["j"]]
+    with Client(str(client.base_url)) as filling:
+        assert [item["agent"] for item in filling.schedules(limit=2)["items"]] == ["a", "j"]
 
 
 def test_secrets_are_set_and_forgotten_and_never_shown(client: httpx.Client, engine: Engine) -> None:

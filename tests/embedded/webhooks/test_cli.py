@@ -56,8 +56,9 @@ def test_a_test_delivery_is_signed_in_any_scheme(overnight, sender, webhook):
     assert execution.payload.value["body"] == {"id": "evt_1"}
 
 
-def test_a_delivery_that_waits_says_how_it_ended(overnight, sender, engine):
-    orders = sender()
+@pytest.fixture
+def working(engine):
+    """What comes is worked off meanwhile."""
     ended = threading.Event()
 
     def work():
@@ -66,14 +67,25 @@ def test_a_delivery_that_waits_says_how_it_ended(overnight, sender, engine):
 
     worker = threading.Thread(target=work)
     worker.start()
-    try:
-        code, out, _ = overnight("webhooks", "send", "orders/in", "--wait", "--id", "msg_1")
-    finally:
-        ended.set()
-        worker.join()
-    [execution] = orders.kept()
-    assert (code, out) == (0, f"{execution.id} is succeeded\n")
-    assert execution.dedupe_key == "hook:in:msg_1"
+    yield
+    ended.set()
+    worker.join()
+
+
+@pytest.mark.usefixtures("working")
+def test_a_delivery_that_waits_prints_the_text_of_its_execution(overnight, sender):
+    orders = sender(agent={"input": {"input_value": "Monday"}})
+    code, out, _ = overnight("webhooks", "send", "orders/in", "--wait", "--id", "msg_1")
+    assert (code, out) == (0, "ran Monday\n")
+    assert [execution.dedupe_key for execution in orders.kept()] == ["hook:in:msg_1"]
+
+
+@pytest.mark.usefixtures("working")
+def test_a_delivery_that_waits_says_why_its_execution_failed(overnight, sender):
+    sender(agent={"input": {"input_value": "fail"}, "retries": {"attempts": 1}})
+    code, out, _ = overnight("webhooks", "send", "orders", "-w")
+    assert code == 1
+    assert "ValueError: it was told to" in out
 
 
 def test_a_handshake_runs_nothing(overnight, sender):
@@ -125,16 +137,32 @@ def test_webhooks_are_listed_and_shown(overnight, sender, server):
     assert orders.secret in out
 
 
-def test_a_secret_is_rotated(overnight, sender):
-    orders = sender()
+SIGNING = {name: webhook for name, webhook in SCHEMES.items() if name != "none"}
+
+
+@pytest.mark.parametrize("webhook", SIGNING.values(), ids=SIGNING)
+def test_a_secret_is_rotated_in_any_scheme(overnight, sender, webhook):
+    orders = sender(**webhook)
     old = orders.secret
     code, out, _ = overnight("webhooks", "rotate-secret", "orders")
     assert code == 0
     assert orders.secret != old
     assert orders.secret in out
     assert "accepted until" in out
+    assert "accepted until" in overnight("webhooks", "show", "orders")[1]
+    assert orders.post(b'{"id": "evt_1"}', secret=old).status_code == 202
     assert overnight("webhooks", "rotate-secret", "orders", "--overlap-seconds", "0")[1].endswith("ended\n")
-    assert orders.post(secret=old).status_code == 401
+    assert orders.post(b'{"id": "evt_2"}', secret=old).status_code == 401
+    assert overnight("webhooks", "send", "orders", "--data", '{"id": "evt_3"}')[0] == 0
+    assert len(orders.kept()) == 2
+
+
+def test_what_has_no_secret_of_its_own_has_none_to_show_or_rotate(overnight, sender):
+    sender(signature="none")
+    for command in (("show", "orders", "--secret"), ("rotate-secret", "orders")):
+        code, _, error = overnight("webhooks", *command)
+        assert code == 1
+        assert error.endswith(" has no secret: its trigger says signature none\n")
 
 
 @pytest.mark.parametrize(

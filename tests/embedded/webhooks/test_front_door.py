@@ -1,5 +1,8 @@
 """The front door over HTTP: who gets in, what is kept of it, and what everybody else is told."""
 
+import statistics
+import time
+
 import httpx
 import pytest
 
@@ -155,6 +158,17 @@ def test_every_refusal_is_the_same_whether_the_webhook_exists_or_not(sender, eng
         "errors": [],
     }
     assert refusals["not signed"].headers["WWW-Authenticate"] == "Signature"
+
+
+def test_a_refusal_takes_as_long_whether_the_webhook_exists_or_not(sender, client):
+    took = {path: [] for path in (sender().path, UNKNOWN)}
+    for _ in range(100):
+        for path, times in took.items():
+            began = time.perf_counter()
+            assert client.post(path, json={"order": 42}).status_code == 401
+            times.append(time.perf_counter() - began)
+    existing, unknown = (statistics.median(times) for times in took.values())
+    assert 0.7 < existing / unknown < 1.4
 
 
 def _signed_at(orders, seconds):

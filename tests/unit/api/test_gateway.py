@@ -84,6 +84,8 @@ def test_a_body_that_is_no_json_or_too_large_is_refused(gateway: Gateway) -> Non
     assert gateway("POST", AGENTS, raw=b"\xff")[0] == 400
     assert gateway("POST", AGENTS, raw=b"a=1", Content_Type="application/x-www-form-urlencoded")[0] == 415
     assert gateway("POST", "/api/v1/events", raw=b" " * (1024 * 1024 + 1))[0] == 413
+    hook = f"/api/v1/webhooks/{'0' * 32}"
+    assert [gateway("POST", hook, raw=b"x" * (256 * 1024 + more))[0] for more in (0, 1)] == [401, 413]
 
 
 def test_an_unforeseen_error_carries_the_gateways_request_id(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:

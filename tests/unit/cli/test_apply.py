@@ -154,7 +154,7 @@ def test_a_dry_run_only_shows_the_plan(project, overnight, engine, wire) -> None
 
 def test_a_dry_run_shows_the_triggers_of_a_flow_and_what_will_not_work(project, overnight, engine) -> None:
     engine.on(f"PUT {AGENTS}/report", plan_of(report="unchanged"))
-    trigger = {"name": "Sched-1", "cron": "0 8 * * *", "timezone": "UTC", "jitter_seconds": 0, "exclude": None}
+    trigger = {"name": "Sched-1", "timezone": "UTC", "exclude": None, "catch_up_window_seconds": 9, "cron": "0 8 * * *"}
     plan = {"action": "create", "changed": [], "of_flow": [trigger], "warnings": ["Slack (S) is fired by nothing"]}
     engine.on(f"PUT {AGENTS}/hello", plan)
 

@@ -181,3 +181,9 @@ def test_nothing_is_asked_of_an_engine_that_is_not_started(tmp_path) -> None:
         overnight.trigger("a")
     overnight.stop()
     assert not (tmp_path / "data").exists()
+
+
+def test_no_triggers_are_said_only_where_they_are() -> None:
+    """A flow's own trigger nodes are the triggers of an agent that says nothing about them."""
+    assert "triggers" not in Agent("report", "reports:daily").document()
+    assert Agent("report", "reports:daily", triggers=[]).document()["triggers"] == []

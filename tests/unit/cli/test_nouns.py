@@ -81,9 +81,15 @@ def test_without_json_there_is_something_to_read(wire, engine, overnight) -> Non
 
 
 def test_an_agent_may_have_a_name_that_is_no_path(engine, overnight, wire) -> None:
-    engine.on(f"GET {AGENTS}/..%2Fx%3Fy", wire.agent())
+    engine.on(f"GET {AGENTS}/..x%3Fy", wire.agent())
 
-    assert overnight("agents", "show", "../x?y").code == 0
+    assert overnight("agents", "show", "..x?y").code == 0
+
+
+def test_a_name_that_is_several_parts_of_a_path_is_never_sent(engine, overnight) -> None:
+    assert overnight("agents", "show", "../x").error == "agent: must not contain /"
+    assert overnight("agents", "stop", "").error == "agent: must not be empty"
+    assert engine.requests == []
 
 
 def test_the_token_of_the_environment_is_sent(engine, overnight, wire, monkeypatch) -> None:
@@ -169,7 +175,7 @@ def test_the_table_of_agents(engine, overnight, wire) -> None:
     paused = wire.agent("nightly", status="PAUSED", next_run_at=None, running=0, waiting=2)
     engine.on(f"GET {AGENTS}", wire.page(wire.agent(), paused, cursor="next"))
 
-    ran = overnight("agents", "list", "--status", "active")
+    ran = overnight("agents", "list", "--status", "active", "--limit", "2")
 
     assert ran.code == 0
     assert [line.split()[:2] for line in ran.out.splitlines()] == [
@@ -180,7 +186,7 @@ def test_the_table_of_agents(engine, overnight, wire) -> None:
     assert "1 running" in ran.out
     assert "2 waiting" in ran.out
     assert ran.err == "more: --cursor next\n"
-    assert engine.requests[0].query == {"status": "ACTIVE", "limit": "50"}
+    assert engine.requests[0].query == {"status": "ACTIVE", "limit": "2"}
 
 
 def test_create_sends_a_whole_document(engine, overnight, wire, tmp_path) -> None:
@@ -318,11 +324,11 @@ def test_an_id_may_be_cut_short(engine, overnight, wire) -> None:
 
 
 def test_an_id_is_looked_for_among_the_newest_only(engine, overnight, wire) -> None:
-    engine.on(f"GET {EXECUTIONS}", wire.page(wire.execution(), cursor="more"))
+    engine.on(f"GET {EXECUTIONS}", wire.page(*[wire.execution()] * 200, cursor="more"))
 
     ran = overnight("executions", "show", "ffff")
 
-    assert ran.error == "no execution begins with 'ffff' among the newest 10; give its full id"
+    assert ran.error == "no execution begins with 'ffff' among the newest 2,000; give its full id"
     assert len(engine.requests) == 10
 
 

@@ -195,6 +195,7 @@ def test_what_goes_wrong_is_sorted(name, error_type, retryable, after, message, 
     [
         ("night_agents.nothere:run", "There is no module 'night_agents.nothere'"),
         ("nothere_at_all:run", "There is no module 'nothere_at_all' below"),
+        ("nothere_at_all:run", "`overnight serve --project DIR`"),
         ("night_broken:run", "pip install overnight-lacks-this"),
         ("night_wrong:run", "syntax error"),
         ("night_agents", "write package.module:callable"),
@@ -224,6 +225,7 @@ def test_what_is_not_allowed_is_not_even_imported(tmp_path, monkeypatch, agents)
     monkeypatch.syspath_prepend(str(elsewhere))
     failed = failure("night_foreign.x:run", agents)
     assert failed.error_type == "NotAllowed"
+    assert "`overnight serve --package night_foreign`" in failed.message
     assert str(agents.folders[0]) in failed.message
     assert not mark.exists()
 

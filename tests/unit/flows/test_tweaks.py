@@ -147,8 +147,18 @@ def test_a_delivery_reaches_both_kinds_of_webhook_nodes():
     assert json.loads(tweaks["Webhook-1"]["data"]) == {"order": 42}
 
 
-@pytest.mark.parametrize(("body", "told"), [(None, ""), ("plain text", "plain text"), ([1], "[1]")])
-def test_a_classic_webhook_node_is_told_the_text_that_was_posted(body, told):
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (None, ""),
+        ({"order": 42}, '{"order": 42}'),
+        ("plain text", '{"payload": "plain text"}'),
+        ("42", '{"payload": "42"}'),
+        ([1], '{"payload": [1]}'),
+        (False, '{"payload": false}'),
+    ],
+)
+def test_a_classic_webhook_node_is_told_an_object_whatever_was_posted(body, told):
     payload = {"headers": {}, "query": {}, "body": body}
     assert fired(CLASSIC, kind="webhook", payload=payload) == {"Webhook-1": {"data": told}}
 

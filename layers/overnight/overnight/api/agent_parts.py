@@ -12,6 +12,8 @@ from overnight.ports import Page, Ports
 __all__ = ["page_of_parts"]
 
 AGENTS_AT_ONCE = 100
+MOST_AGENTS = 1_000
+"""How many agents are looked at for one page: whoever asks for what few of them have must not wait for all of them."""
 
 V = TypeVar("V")
 Views = Callable[[Agent, AgentState], Iterator[V]]
@@ -30,10 +32,13 @@ def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: 
 
 
 def _of_all(ports: Ports, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    """Its cursor says which page of agents comes next, and how many parts were given of it."""
+    """Its cursor says which page of agents comes next, and how many parts were given of it.
+
+    A page may be short, and even empty, while its cursor goes on.
+    """
     agents_cursor, skip = _place(cursor)
     found: list[V] = []
-    while True:
+    for _ in range(MOST_AGENTS // AGENTS_AT_ONCE):
         agents = ports.store.agents(cursor=agents_cursor, limit=AGENTS_AT_ONCE)
         parts = [part for agent, state in agents.items for part in views(agent, state)]
         wanted = limit - len(found)
@@ -43,6 +48,7 @@ def _of_all(ports: Ports, views: Views[V], cursor: str | None, limit: int) -> Pa
         if agents.cursor is None or len(found) == limit:
             return Page(tuple(found), agents.cursor and _cursor(agents.cursor, 0))
         agents_cursor, skip = agents.cursor, 0
+    return Page(tuple(found), _cursor(agents_cursor, 0))
 
 
 def _cursor(agents_cursor: str | None, skip: int) -> str:

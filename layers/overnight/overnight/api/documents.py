@@ -37,7 +37,7 @@ def accept(ports: Ports, raw: Mapping[str, Any]) -> AgentDocument:
     nodes: Sequence[TriggerReport] = ()
     if not problems and not names_triggers(raw):
         nodes = triggers_of_nodes(ports, raw["flow"])
-        spelled["triggers"] = [dict(node.document) for node in nodes]
+        spelled |= {"triggers": [dict(node.document) for node in nodes]} if nodes else {}
     try:
         document = AgentDocument.model_validate(spelled | {"flow": flow})
     except ValidationError as error:

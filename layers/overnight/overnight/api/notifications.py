@@ -11,6 +11,7 @@ from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
 from overnight.api.routing import new_router
 from overnight.core.notify import muted, secret
+from overnight.policies import Telling
 from overnight.ports import Delivery
 from overnight.words import Instant
 
@@ -45,7 +46,7 @@ class NotificationsView(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     url: str | None = Field(description="Null when it tells nobody.")
-    on: list[Literal["succeeded", "failed", "recovered"]]
+    on: list[Telling]
     gone: bool = Field(description="The receiver answered 410; it is not notified any more until the agent is edited.")
     secret: str = Field(description="Verifies its notifications, by Standard Webhooks.")
     deliveries: list[DeliveryView] = Field(description="Newest first.")

@@ -1,13 +1,13 @@
 """Agents: list, create, edit, start, stop, pause, resume, trigger, delete."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from overnight.cli.agent import busy, print_agent, print_plan, print_stand
 from overnight.cli.connection import connect
-from overnight.cli.execution import change_as_text, follow, print_execution, short
+from overnight.cli.execution import change_as_text, follow, print_end, short
 from overnight.cli.failure import Findings, Misuse, plural
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Cursor, Json, Limit, Url, Yes
@@ -24,9 +24,6 @@ from overnight.cli.terminal import (
 )
 from overnight.cli.times import instant, moment
 from overnight.cli.values import assigned, interval, json_value, named
-
-if TYPE_CHECKING:
-    from overnight.client import View
 
 __all__ = ["app"]
 
@@ -242,7 +239,7 @@ def trigger(
     elif not wait:
         say(f"{view['id']} is {view['status']}" + (f" ({view['reason']})" if view.get("reason") else ""))
     else:
-        _print_end(view)
+        print_end(view)
     if wait and view["status"] != "succeeded":
         raise Findings
 
@@ -368,11 +365,3 @@ def backfill(
         print_json(done)
     else:
         say(f"backfill {done['backfill_id']}: {plural(len(done['execution_ids']), 'execution')}")
-
-
-def _print_end(view: "View") -> None:
-    text = (view.get("output") or {}).get("text")
-    if view["status"] == "succeeded":
-        say(text or f"{view['id']} succeeded")
-        return
-    print_execution(view)

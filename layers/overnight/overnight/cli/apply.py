@@ -148,9 +148,18 @@ def _report(plan: Plan, leaving: Sequence[str], *, json: bool) -> None:
     for declared, view in plan:
         say(_line(view["action"], declared, view))
         for trigger in view.get("of_flow", ()):
-            say(f"{'':<10}   trigger {trigger['name']}, of the flow: {said(trigger, but='name')}")
+            say(f"{'':<10}   trigger {trigger['name']}, of the flow: {_of_node(trigger)}")
     for name in leaving:
         say(f"{'delete':<10} {name}")
+
+
+def _of_node(trigger: "View") -> str:
+    """What a flow's node says of its trigger: when or how it fires comes first."""
+    said_first = {kind: trigger[kind] for kind in ("cron", "webhook") if kind in trigger}
+    return said(said_first | {name: trigger[name] for name in _OF_NODES if name in trigger})
+
+
+_OF_NODES = ("timezone", "catch_up", "share_session")
 
 
 def _as_json(plan: Plan, leaving: Sequence[str]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 
 import logging
 import os
+import shlex
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter, deque
@@ -20,6 +20,7 @@ import typer
 from overnight.cli.apply import apply
 from overnight.cli.failure import Failure
 from overnight.cli.noun import examples, noun
+from overnight.cli.program import program
 from overnight.cli.terminal import console, grid, interactive, say, status_text
 from overnight.cli.verify import verify
 
@@ -72,7 +73,7 @@ def demo(
             for agent in list(client.every_agent()):
                 client.stop(agent["name"])
             _wait_until_idle(client)
-        say("\nThe agents are stopped. Did every tick run exactly once?  $ overnight verify\n")
+        say("\nThe agents are stopped. Did every tick run exactly once? `overnight verify` says:\n")
         verify(url=url)
     say(_next(folder))
 
@@ -204,14 +205,12 @@ def _wait_until_idle(client: "Client", seconds: float = 10.0) -> None:
 
 
 def _next(folder: Path) -> str:
-    program = sys.argv[0] if Path(sys.argv[0]).name == "overnight" else "overnight"
-    if Path(program).is_absolute() and Path(program).is_relative_to(Path.cwd()):
-        program = str(Path(program).relative_to(Path.cwd()))
+    overnight = program()
     flow = folder / "flows" / "hello.json"
     where = flow.relative_to(Path.cwd()) if flow.is_relative_to(Path.cwd()) else flow
     steps = (
-        f'{program} run {where} --input "Good night"',
-        f'{program} schedules preview --cron "0 8 * * 1-5" --timezone Europe/Berlin --count 5',
-        f"{program} init nightly",
+        f'{overnight} run {shlex.quote(str(where))} --input "Good night"',
+        f'{overnight} schedules preview --cron "0 8 * * 1-5" --timezone Europe/Berlin --count 5',
+        f"{overnight} init nightly",
     )
     return "\nThree things to try next:\n" + "\n".join(f"  {step}" for step in steps)

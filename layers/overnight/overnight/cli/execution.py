@@ -20,6 +20,7 @@ __all__ = [
     "Watcher",
     "change_as_text",
     "follow",
+    "print_end",
     "print_execution",
     "resolve",
     "row",
@@ -117,6 +118,15 @@ def change_as_text(view: "View") -> None:
     clock = now().astimezone().strftime("%H:%M:%S")
     line = f"{clock}  {short(view['id'])}  {view['agent']:<16}  {status:<11}  {told}".rstrip()
     say(line[: console().width], at_once=True)
+
+
+def print_end(view: "View") -> None:
+    """The text of an execution that succeeded; of any other, all that a person asks of it."""
+    text = (view.get("output") or {}).get("text")
+    if view["status"] == "succeeded":
+        say(text or f"{view['id']} succeeded")
+        return
+    print_execution(view)
 
 
 def print_execution(view: "View") -> None:

@@ -1,5 +1,6 @@
 """A new project: a flow, a Python agent, a file of agents, and the commands to try next."""
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from overnight.cli.failure import Failure
 from overnight.cli.noun import examples, noun
+from overnight.cli.program import program
 from overnight.cli.terminal import say
 
 __all__ = ["app"]
@@ -43,13 +45,14 @@ def init(
         except OSError as error:
             raise Failure(f"{path}: {(error.strerror or str(error)).lower()}") from error
         say(f"wrote {path}")
-    enter = [] if folder == Path() else [f"cd {folder}"]
+    enter = [] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]
+    overnight = program(folder)
     steps = [
         *enter,
-        "overnight serve                           # and in another terminal:",
-        "overnight apply -f agents.yaml",
-        "overnight agents trigger report --wait",
-        "overnight executions list",
+        f"{overnight} serve                           # and in another terminal:",
+        f"{overnight} apply -f agents.yaml",
+        f"{overnight} agents trigger report --wait",
+        f"{overnight} executions list",
     ]
     say("\nNext:\n" + "\n".join(f"  {step}" for step in steps))
 

@@ -64,9 +64,15 @@ def serve(
             help="PostgreSQL, which several engines may share: postgresql+psycopg://… [default: SQLite in DIR]",
         ),
     ] = None,
-    no_private: Annotated[
-        bool, typer.Option("--no-private", help="Refuse Langflow servers and receivers with private addresses.")
-    ] = False,
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--no-private",
+            help="Whether Langflow servers and receivers of notifications may have private addresses. "
+            "[default: Langflow servers may, receivers may not]",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
@@ -87,7 +93,7 @@ def serve(
         folders=tuple(project or (Path.cwd(),)),
         packages=tuple(package or ()),
         workers=workers or max(4, 2 * (os.cpu_count() or 1)),
-        allow_private=not no_private,
+        private=private,
         inbox=inbox,
     )
     serve_engine(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from overnight.cli.connection import connect
-from overnight.cli.execution import change_as_text, follow
+from overnight.cli.execution import change_as_text, follow, print_end
 from overnight.cli.failure import Failure, Findings, Misuse
 from overnight.cli.noun import examples, noun
 from overnight.cli.options import URL, Agent, Cursor, Json, Limit, Url
@@ -131,7 +131,9 @@ def send(
     to: Annotated[
         str | None, typer.Option(metavar="URL", help="Post there, in place of the engine's own address.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 unless it succeeded.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until it has ended, print its text; exit 1 unless it succeeded.")
+    ] = False,
     json: Json = False,
     url: Url = URL,
 ) -> None:
@@ -160,8 +162,10 @@ def send(
             ended = follow(client, execution_id, None if json or not interactive() else change_as_text)
     if json:
         print_json(ended or answer)
+    elif ended:
+        print_end(ended)
     elif execution_id:
-        say(f"{execution_id} is {ended['status']}" if ended else f"execution {execution_id}")
+        say(f"execution {execution_id}")
     else:
         say("answered, and nothing runs")
     if ended and ended["status"] != "succeeded":

@@ -17,6 +17,7 @@ from functools import partial
 from overnight.agents import Agent, AgentState, Mute
 from overnight.errors import AgentNotFound, Invalid, OvernightError
 from overnight.executions import Execution, Status
+from overnight.policies import Telling
 from overnight.ports import Delivery, Ports, Transition
 
 __all__ = ["SCHEDULE", "deliver", "deliver_due", "muted", "notify", "secret", "signed"]
@@ -45,18 +46,17 @@ def signed(key: str, message_id: str, at: datetime, body: bytes) -> dict[str, st
     }
 
 
-def notify(ports: Ports, execution: Execution, agent: Agent) -> None:
-    """Keep the notifications that this outcome calls for; they are sent from there."""
+def notify(ports: Ports, execution: Execution, agent: Agent) -> Sequence[Telling]:
+    """Keep the notifications that this outcome calls for, which are sent from there; what they tell."""
     wish = agent.document.notify
     if wish is None or execution.test:
-        return
+        return ()
     present, state = ports.store.read(execution.agent_id)
+    kinds = [kind for kind in wish.on if _applies(kind, execution, state)]
     if muted(present, state, wish.url):
         ports.observe("notification.muted", agent_id=execution.agent_id, execution_id=execution.id)
-        return
-    for kind in wish.on:
-        if not _applies(kind, execution, state):
-            continue
+        return kinds
+    for kind in kinds:
         body = {
             "type": f"overnight.execution.{kind}",
             "timestamp": execution.finished_at.isoformat() if execution.finished_at else None,
@@ -82,9 +82,10 @@ def notify(ports: Ports, execution: Execution, agent: Agent) -> None:
                 due=ports.now(),
             )
         )
+    return kinds
 
 
-def _applies(kind: str, execution: Execution, state: AgentState) -> bool:
+def _applies(kind: Telling, execution: Execution, state: AgentState) -> bool:
     if kind == "recovered":
         return execution.status is Status.SUCCEEDED and state.failures > 0
     return execution.status == kind

@@ -29,7 +29,8 @@ def conclude(ports: Ports, execution: Execution, attempt: int) -> AgentState | N
     """
     if execution.status.terminal:
         published(ports, execution)
-        notify(ports, execution, definition(ports, execution))
+        if "recovered" in notify(ports, execution, definition(ports, execution)):
+            published(ports, execution, "recovered")
     return release(ports, execution, attempt)
 
 
@@ -46,14 +47,15 @@ def leftover(ports: Ports, execution: Execution, attempt: int) -> None:
         conclude(ports, execution, attempt)
 
 
-def published(ports: Ports, execution: Execution) -> None:
-    """Publish the lifecycle event of a final status; the same event has the same id each time."""
+def published(ports: Ports, execution: Execution, what: str | None = None) -> None:
+    """Publish the lifecycle event of a final status, or of `what`; the same event has the same id each time."""
     if execution.reason is Reason.DEPTH:
         return  # A chain that was stopped stays stopped.
+    what = what or execution.status
     ports.bus.publish(
         Event(
-            id=f"{execution.id}.{execution.attempt}.{execution.status}",
-            name=f"overnight.execution.{execution.status}",
+            id=f"{execution.id}.{execution.attempt}.{what}",
+            name=f"overnight.execution.{what}",
             data={
                 "execution_id": execution.id,
                 "agent_id": execution.agent_id,

@@ -27,7 +27,8 @@ class Agent:
     `flow` is a function (or the name of one, `package.module:callable`), the path of a Langflow flow's JSON, or what a
     document says. A function is imported by worker processes, so it must stand at the top of a module or script.
     `schedule` is short for one trigger: a document, a cron expression in UTC, or how often. `input` is a document, or
-    the input value alone. The other fields are those of the agent document; what is left out has its default, but for
+    the input value alone. Without `schedule` and `triggers`, a Langflow flow's own trigger nodes are the triggers;
+    `triggers=[]` has none. The other fields are those of the agent document; what is left out has its default, but for
     `enabled`: an agent declared in Python runs.
 
     Raises:
@@ -42,7 +43,7 @@ class Agent:
         description: str | None = None,
         enabled: bool = True,
         schedule: Schedule | None = None,
-        triggers: Iterable[Mapping[str, Any]] = (),
+        triggers: Iterable[Mapping[str, Any]] | None = None,
         input: Mapping[str, Any] | str | None = None,  # noqa: A002 - the document's own word
         variables: Mapping[str, str] | None = None,
         retries: Mapping[str, Any] | None = None,
@@ -62,7 +63,7 @@ class Agent:
             "description": description,
             "enabled": enabled,
             "schedule": None if schedule is None else _schedule(schedule),
-            "triggers": list(triggers) or None,
+            "triggers": None if triggers is None else list(triggers),
             "input": {"input_value": input} if isinstance(input, str) else input,
             "variables": variables,
             "retries": retries,

@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from overnight.core import batches, fire, notify, run, watchdog
+from overnight.core import batches, fire, notify, retention, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
@@ -34,7 +34,7 @@ from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
 from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.errors import Unavailable
 from overnight.executions import AttemptOutcome, Message, Status
-from overnight.ports import Ports, RunReport
+from overnight.ports import Ports, RunReport, RunRequest
 
 __all__ = ["Engine"]
 
@@ -45,6 +45,7 @@ DELIVER_SECONDS = 1.0
 INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
+REQUEST_TRIES = 3
 
 PATIENCE_SECONDS = 10.0
 """How long the watchdog stands still after the store was away.
@@ -108,7 +109,7 @@ class Engine:
         self._stopped = threading.Event()
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
-        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._stopped)
+        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped)
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
 
@@ -145,6 +146,8 @@ class Engine:
         if self._draining.is_set():
             return
         self._draining.set()
+        if not self._threads:  # it was never started
+            return
         self._alarm_wake.set()
         self._dispatch_wake.set()
         self.ports.observe("engine.draining", running=len(self._slots.running), drain_seconds=seconds)
@@ -170,7 +173,8 @@ class Engine:
         self._ticking.shutdown(wait=True, cancel_futures=True)
         self._delivering.shutdown(wait=True, cancel_futures=True)
         self._slots.workers.close()
-        self.ports.observe("engine.stopped")
+        if self._threads:
+            self.ports.observe("engine.stopped")
         self._close()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
@@ -202,6 +206,7 @@ class Engine:
         word, _, about = what.partition(" ")
         if word == CANCEL:
             self._slots.workers.cancel(about)
+            return
         if word != MESSAGES:
             self._alarm_wake.set()
         if word != ALARMS:
@@ -335,7 +340,7 @@ class Engine:
             self._outcomes.put(Ended(started, report))
 
         try:
-            request = run.requested(self.ports, started)
+            request = self._requested(started)
             if isinstance(request, RunReport):
                 self._slots.give_back(1)
                 done(request)
@@ -344,6 +349,18 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the lease ends, and the watchdog goes on with it
             self._slots.give_back(1)
             self._tell("dispatch", error)
+
+    def _requested(self, started: Started) -> RunRequest | RunReport:
+        """What the flow is given. A store that goes away in between is waited for: that is no failure of the flow."""
+        request = run.requested(self.ports, started)
+        for _ in range(REQUEST_TRIES):
+            failure = request.failure if isinstance(request, RunReport) else None
+            if failure is None or failure.type != Unavailable.__name__:
+                break
+            while not self._answers() and not self._draining.wait(LONGEST_WAIT_SECONDS):
+                pass
+            request = run.requested(self.ports, started)
+        return request
 
     def _renew(self) -> None:
         """Hold the leases of what runs here; what somebody else ended is ended here too."""
@@ -358,14 +375,20 @@ class Engine:
         """Notice whether the store is there, and was. Raises Unavailable."""
         if self._alone:
             return
-        try:
-            self.ports.store.healthy()
-        except Unavailable:
+        if not self._answers():
             self._away = True
-            raise
+            raise Unavailable("the store does not answer")
         if self._away:
             self._patience = time.monotonic() + PATIENCE_SECONDS
             self._away = False
+
+    def _answers(self) -> bool:
+        """Whether the store does."""
+        try:
+            self.ports.store.healthy()
+        except Unavailable:
+            return False
+        return True
 
     def _watch(self) -> None:
         """Look for what was left behind, unless nobody could have carried it on."""
@@ -378,8 +401,7 @@ class Engine:
 
     def _prune(self) -> None:
         """Remove what its retention has passed, a little at a time, and blobs that nobody needs any more."""
-        while self.ports.store.prune(self.ports.now(), 500) and not self._draining.is_set():
-            pass
+        retention.prune(self.ports, go_on=lambda: not self._draining.is_set())
         self._sweep()
 
     def _recover(self) -> None:

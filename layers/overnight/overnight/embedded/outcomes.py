@@ -27,12 +27,20 @@ class Outcomes:
     Args:
         ports: where they are recorded.
         failed: is told what goes wrong.
+        answers: whether the store does.
         given_up: set when the store is not to be waited for any longer.
     """
 
-    def __init__(self, ports: Ports, failed: Callable[[Exception], None], given_up: threading.Event) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        failed: Callable[[Exception], None],
+        answers: Callable[[], bool],
+        given_up: threading.Event,
+    ) -> None:
         self._ports = ports
         self._failed = failed
+        self._answers = answers
         self._given_up = given_up
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._open: set[tuple[str, int]] = set()
@@ -73,15 +81,15 @@ class Outcomes:
         tries = 0
         while (error := self._recorded(ended)) is not None:
             self._failed(error)
-            if isinstance(error, Unavailable) and not self._answers():
-                if self._given_up.wait(WAIT_SECONDS):
+            if not isinstance(error, Unavailable) or self._answers():
+                if len(ended) > 1:
+                    for each in ended:
+                        self._record([each])
                     return
-            elif len(ended) > 1:
-                for each in ended:
-                    self._record([each])
+                if (tries := tries + 1) == TRIES:
+                    break  # the lease ends, and the watchdog goes on with it
+            if self._given_up.wait(WAIT_SECONDS):
                 return
-            elif (tries := tries + 1) == TRIES:
-                break  # the lease ends, and the watchdog goes on with it
         self._open.difference_update(_key(each.started.execution) for each in ended)
 
     def _recorded(self, ended: list[Ended]) -> Exception | None:
@@ -90,14 +98,6 @@ class Outcomes:
         except Exception as error:  # noqa: BLE001 - the caller sees what can be done about it
             return error
         return None
-
-    def _answers(self) -> bool:
-        """Whether the store does."""
-        try:
-            self._ports.store.healthy()
-        except Unavailable:
-            return False
-        return True
 
 
 def _key(execution: Execution) -> tuple[str, int]:

@@ -54,8 +54,11 @@ class Settings:
     """Installed top-level packages that may be run, too."""
     workers: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
     """How many attempts run at once."""
-    allow_private: bool = True
-    """Whether Langflow servers and receivers of notifications may have private addresses."""
+    private: bool | None = None
+    """Whether Langflow servers and receivers of notifications may have private addresses.
+
+    Unless that is said, a Langflow server may, since it often runs beside the engine, and a receiver may not.
+    """
     inbox: Path | None = None
     """A folder of files with events, which are sent as they come."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -91,7 +94,9 @@ def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
     store = SqlStore(database, queue, look_at, now)
     clock = SqlAlarmClock(database, alarm_at)
     allowed = Allowed(
-        tuple(str(folder.resolve()) for folder in settings.folders), tuple(settings.packages), settings.allow_private
+        tuple(str(folder.resolve()) for folder in settings.folders),
+        tuple(settings.packages),
+        private_addresses=settings.private is not False,
     )
     workers = Workers(settings.workers, allowed, settings.data / "running")
     slots = Slots(workers, settings.workers)
@@ -115,7 +120,7 @@ def _engine(settings: Settings, database: Database, lock: IO[str]) -> Engine:
         secrets=_secrets(settings, database),
         blobs=blobs,
         bus=LocalBus(store, fan_out),
-        courier=HttpCourier(allow_private=settings.allow_private),
+        courier=HttpCourier(allow_private=settings.private is True),
         observe=observe,
         now=now,
         chance=random.random,

@@ -91,11 +91,15 @@ def _check_allowed(module: str, allowed: Allowed) -> None:
     top = module.partition(".")[0]
     spec = _spec_of(top)
     if spec is None:
-        raise permanent("ModuleNotFoundError", f"There is no module {top!r} {_where(allowed)}.")
+        message = (
+            f"There is no module {top!r} {_where(allowed)}: correct the agent's flow, "
+            "or name the folder that it lies in (`overnight serve --project DIR`)."
+        )
+        raise permanent("ModuleNotFoundError", message)
     if top not in allowed.packages and not _lies_below(spec, allowed.folders):
         message = (
             f"Module {top!r} may not be run: it lies at {spec.origin or 'no file'}, and is not allowed. "
-            f"Put it {_where(allowed)}, or name its package in the engine's allowed packages."
+            f"Put it {_where(allowed)}, or allow its package (`overnight serve --package {top}`)."
         )
         raise permanent("NotAllowed", message)
 

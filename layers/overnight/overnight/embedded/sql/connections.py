@@ -148,9 +148,11 @@ def _refuse_what_ended(connection: Connection, *_: object) -> None:
 
     Those that are as old as this one have ended, too.
     """
+    if connection.closed:
+        raise InvalidatePoolError
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if connection.closed or poll.poll(0):
+    if poll.poll(0):
         raise InvalidatePoolError
 
 

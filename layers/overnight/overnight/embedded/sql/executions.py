@@ -12,6 +12,7 @@ from overnight.embedded.sql.database import Database, Reading, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
+    FIRED,
     IN_VAIN,
     LEDGER,
     NOT_SUCCEEDED,
@@ -228,8 +229,12 @@ class Executions:
     def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions, newest first."""
         before = None if cursor is None else paging.decode(cursor, int, int)
-        # Each status has its place in an index, in order of time; several of them have not.
-        queries = [Statement(_filtered(where, status, before, limit + 1)) for status in where.statuses or (None,)]
+        # Each status, and each kind, has its place in an index, in order of time; several of them have not.
+        queries = [
+            Statement(_filtered(where, status, kind, before, limit + 1))
+            for status in where.statuses or (None,)
+            for kind in where.kinds or (None,)
+        ]
         found = self._database.read(lambda reading: [reading.all(query) for query in queries])
         rows = sorted(chain.from_iterable(found), key=lambda row: row[:2], reverse=True)
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
@@ -272,10 +277,18 @@ class Executions:
 
 
 def _filtered(
-    where: ExecutionFilter, status: Status | None, before: tuple[int | str, ...] | None, limit: int
+    where: ExecutionFilter,
+    status: Status | None,
+    kind: FiringKind | None,
+    before: tuple[int | str, ...] | None,
+    limit: int,
 ) -> Select[Any]:
-    """The newest that are of that status, and older than that place."""
+    """The newest that are of that status and kind, and older than that place."""
     conditions = [*_of(where.agent_id, status), *_besides(where)]
+    if kind is not None:
+        conditions.append(executions.c.kind == kind.value)
+        if where.agent_id is None and kind is not FiringKind.SCHEDULE:
+            conditions.append(FIRED)
     if before is not None:
         conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*map(literal, before)))
     return (
@@ -301,8 +314,6 @@ def _of(agent_id: str | None, status: Status | None) -> Iterator[ColumnElement[b
 
 
 def _besides(where: ExecutionFilter) -> Iterator[ColumnElement[bool]]:
-    if where.kinds:
-        yield executions.c.kind.in_([kind.value for kind in where.kinds])
     if where.trigger is not None:
         yield executions.c.trigger == where.trigger
     if where.reason is not None:

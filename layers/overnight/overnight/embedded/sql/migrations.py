@@ -15,7 +15,7 @@ from overnight.webhooks import hook_id
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 3
+VERSION = 4
 """The version of the tables in `schema`."""
 
 _HOOKS = """
@@ -82,6 +82,7 @@ STEPS: Mapping[int, Sequence[Step]] = {
         "CREATE TABLE deployment (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
         _note_uses,
     ),
+    4: ("CREATE INDEX executions_fired ON executions (kind, created_at, seq) WHERE kind <> 'schedule'",),
 }
 """For each version but the first, the steps that make it of the one before. What is released never changes."""
 

@@ -184,14 +184,15 @@ class PostgresqlDatabase:
                 time.sleep(random.uniform(0, min(0.5, 0.005 * 2**tries)))
 
     def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._connections.borrowed() as connection:
-            try:
+        connection: Connection | None = None
+        try:
+            with self._connections.borrowed() as connection:
                 return work(connection)
-            except psycopg.Error as error:
-                lost = gone(connection, error)
-                if lost or error.sqlstate in _AGAIN:
-                    raise _Conflict(error, lost=lost) from error
-                raise _unavailable(error) from error
+        except psycopg.Error as error:
+            lost = connection is None or gone(connection, error)
+            if lost or error.sqlstate in _AGAIN:
+                raise _Conflict(error, lost=lost) from error
+            raise _unavailable(error) from error
 
     def _read(self, work: Callable[[Reading], T], connection: Connection) -> T:
         with closing(connection.cursor()) as cursor:
@@ -209,6 +210,7 @@ class PostgresqlDatabase:
                 cursor.execute("COMMIT")
             except psycopg.Error as error:
                 if gone(connection, error):
+                    connection.close()
                     raise Unavailable(f"the connection was lost at a commit: {in_a_line(error)}") from error
                 raise
             return result, transaction.after_commit

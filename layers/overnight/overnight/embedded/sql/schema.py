@@ -41,6 +41,7 @@ metadata = MetaData()
 # Conditions of partial indexes, and of the queries that use them.
 ALIVE = text("deleted_at IS NULL")
 DUE = text("due IS NOT NULL")
+FIRED = text("kind <> 'schedule'")
 IN_VAIN = text("status IN ('failed', 'cancelled', 'skipped')")
 LEDGER = text("kind = 'schedule'")
 NOT_SUCCEEDED = text("status <> 'succeeded'")
@@ -168,6 +169,14 @@ Index(
     executions.c.nominal,
     sqlite_where=LEDGER,
     postgresql_where=LEDGER,
+)
+Index(
+    "executions_fired",
+    executions.c.kind,
+    executions.c.created_at,
+    executions.c.seq,
+    sqlite_where=FIRED,
+    postgresql_where=FIRED,
 )
 Index(
     "executions_ranges",

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 
 import psycopg
 
-from overnight.embedded.sql.connections import Connection
+from overnight.embedded.sql.connections import Connection, in_a_line
 from overnight.embedded.sql.servertime import ServerTime
 
 __all__ = ["EVERYTHING", "Signals", "measure"]
@@ -106,8 +106,10 @@ class Signals:
                 with closing(self._open()) as connection:
                     self._attend(connection)
             except psycopg.Error as error:
-                _log.info("the connection that listens was lost: %s", error)
-                self._closing.wait(AGAIN_SECONDS)
+                _log.info("the connection that listens was lost: %s", in_a_line(error))
+            except Exception:  # noqa: BLE001 - whatever it is, the next connection may do better
+                _log.exception("listening failed")
+            self._closing.wait(AGAIN_SECONDS)
 
     def _attend(self, connection: Connection) -> None:
         connection.add_notify_handler(lambda notify: self._heard(notify.payload))
