@@ -6,6 +6,7 @@ their work. Whoever asked for something and got no answer asks again, and gets w
 sound nevertheless.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,6 +114,18 @@ def every_twenty_seconds(stack: Stack) -> None:
     stack.agent(triggers=[{"name": "often", "interval": {"seconds": 20}, "start_at": begin, "end_at": end}])
 
 
+def down_for_hours(stack: Stack) -> None:
+    stack.agent(schedule={"cron": "0 * * * *"}, retries=RETRIES)
+    stack.advance(hours=4, minutes=30)
+
+
+def gathering(stack: Stack) -> None:
+    """Two events fill a batch; the third one waits until the window is over."""
+    stack.agent(triggers=[{"name": "on", "event": {"name": "x", "batch": {"size": 2, "window_seconds": 30}}}])
+    for number in range(3):
+        stack.put_on_events_queue({"name": "x", "id": str(number)})
+
+
 def subscribed(stack: Stack) -> None:
     for name in "abc":
         stack.agent(name, retries=RETRIES, triggers=[{"name": "on", "event": {"name": "x"}}])
@@ -178,6 +191,13 @@ def notified(stack: Stack) -> None:
     assert {headers["webhook-id"].rpartition("_")[2] for _, _, headers in stack.world.courier.posts} == {"failed"}
 
 
+def gathered(stack: Stack) -> None:
+    """Each event is told exactly once; one that a crash held up may be a batch of its own."""
+    assert Counter(statuses(stack.rows())) in [Counter({"skipped (coalesced)": 3, OK: batches}) for batches in (2, 3)]
+    told = [event["id"] for context in stack.stage.played for event in context.firing.payload["events"]]
+    assert sorted(told) == ["0", "1", "2"]
+
+
 def edit(**fields: Any) -> Act:
     return lambda stack: stack.client.edit_agent("agent", fields)
 
@@ -189,6 +209,8 @@ SCENARIOS = {
     "trigger": Scenario(plain, trigger, ends(OK), asks=True),
     "tick": Scenario(hourly, live, ends(OK), minutes=5),
     "ticks within the minute": Scenario(every_twenty_seconds, live, ends(OK, OK, OK)),
+    "catch up": Scenario(down_for_hours, live, ends(*["skipped (coalesced)"] * 3, OK)),
+    "batch": Scenario(gathering, live, gathered),
     "start and finish": Scenario(three_queued, live, ends(OK, OK, OK)),
     "retry": Scenario(
         lambda s: (three_queued(s), s.stage.says("agent", fails(), "done", fails())), live, ends(OK, OK, OK)

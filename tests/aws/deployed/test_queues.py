@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from tests.aws.harness.stack import Stack, statuses
-from tests.aws.harness.stage import fails, takes
+from tests.aws.harness.stage import fails, held, takes
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -170,5 +170,22 @@ def test_an_attempt_that_takes_too_long_is_timed_out_and_its_process_ends(stack)
     (row,) = stack.rows()
     attempts = stack.client.execution(row["id"])["attempts"]
     assert [attempt["outcome"] for attempt in attempts] == ["timed_out", "succeeded"]
+    assert stack.account.bodies(stack.queue("Run")) == []
+    stack.check()
+
+
+@pytest.mark.slow
+def test_a_running_attempt_that_is_cancelled_is_given_up_and_its_process_ends(stack):
+    stack.agent()
+    stack.stage.says("agent", held)
+    for _ in range(2):
+        stack.client.trigger("agent")
+    stack.beat()
+    (delivery,) = stack.pollers.under
+    stack.client.cancel(stack.rows()[0]["id"])
+    delivery.invocation.join(60)  # it looks every 15 s, by the machine's time
+    stack.live(minutes=4)
+    assert statuses(stack.rows()) == ["cancelled (requested)", "succeeded"]
+    assert len(stack.stage.played) == 2
     assert stack.account.bodies(stack.queue("Run")) == []
     stack.check()

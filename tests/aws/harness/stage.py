@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["PATIENCE_SECONDS", "Act", "Killed", "Stage", "Time", "fails", "held", "play", "takes"]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 """A function that does not come to anything within this hangs."""
 
 

@@ -1,10 +1,13 @@
 """Agents as the API shows them."""
 
+from collections.abc import Mapping
 from typing import Literal
 
+from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
+from overnight.api.answers import json_answer
 from overnight.triggers import Trigger
 from overnight.words import Instant
 
@@ -15,6 +18,7 @@ __all__ = [
     "Plan",
     "RunningView",
     "ScheduleStatusView",
+    "agent_answer",
 ]
 
 
@@ -132,3 +136,11 @@ class Plan(_View):
         default=[], description="The triggers that the flow's own nodes declare, where the document names none."
     )
     warnings: list[str] = Field(default=[], description="What of the flow won't work here, and what to use instead.")
+
+
+def agent_answer(
+    stored: tuple[Agent, AgentState], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response[str]:
+    """An agent as JSON, with its ETag."""
+    agent, state = stored
+    return json_answer(AgentView.of(agent, state), status, {"ETag": agent.etag, **(headers or {})})

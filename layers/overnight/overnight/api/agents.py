@@ -6,8 +6,8 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
-from overnight.api.agent_views import AgentList, AgentView, Plan
-from overnight.api.answers import agent_answer, documented, empty, json_answer
+from overnight.api.agent_views import AgentList, AgentView, Plan, agent_answer
+from overnight.api.answers import documented, empty, json_answer
 from overnight.api.documents import accept, names_triggers, patched
 from overnight.api.flow_triggers import warnings
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of

@@ -7,11 +7,9 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel
 
-from overnight.agents import Agent, AgentState
-from overnight.api.agent_views import AgentView
 from overnight.api.problems import MEDIA_TYPE, Problem
 
-__all__ = ["Documented", "agent_answer", "documented", "empty", "json_answer"]
+__all__ = ["Documented", "documented", "empty", "json_answer"]
 
 Documented = dict[int, Any]
 
@@ -31,14 +29,6 @@ def json_answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] |
     return Response(
         status_code=status, content_type="application/json", body=view.model_dump_json(by_alias=True), headers=headers
     )
-
-
-def agent_answer(
-    stored: tuple[Agent, AgentState], status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response[str]:
-    """An agent as JSON, with its ETag."""
-    agent, state = stored
-    return json_answer(AgentView.of(agent, state), status, {"ETag": agent.etag, **(headers or {})})
 
 
 def empty() -> Response[str]:

@@ -6,9 +6,9 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from overnight.api.agent_views import AgentStatusView, AgentView
+from overnight.api.agent_views import AgentStatusView, AgentView, agent_answer
 from overnight.api.agents import AGENTS
-from overnight.api.answers import Documented, agent_answer, documented, json_answer
+from overnight.api.answers import Documented, documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
 from overnight.api.routing import new_router
 from overnight.core import lifecycle
