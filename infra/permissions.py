@@ -35,7 +35,7 @@ lists reads several at once; who changes agents deletes names and subscriptions.
 READ_INDEXES = frozenset({"api", "watchdog"})
 """Who looks for things by anything but their key."""
 ONLY_WRITE_BLOBS = frozenset({"webhook"})
-"""Who puts payloads there and never reads them; all others run flows, show them, or close batches of what came before."""
+"""Who puts payloads there and never reads them; the others run flows, show them, or close batches of what came."""
 SECRETS = "secrets/*"
 
 SENDS = {
