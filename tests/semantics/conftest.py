@@ -11,12 +11,20 @@ LEAN = {
 }
 """What `make test` tries on these, too; the rest of it takes long there, and is left to `make test-slow`."""
 
+LONG = {
+    "test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog",
+    "test_a_line_that_fills_up_meanwhile_delays_the_event_for_its_agent_alone",
+    "test_events_that_wait_for_room_starve_no_others",
+}
+"""What takes long on moto all the same."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         on = getattr(item, "callspec", None)
         kind = on.params.get("store_kind") if on else None
-        if kind in LEAN and item.path.stem not in LEAN[kind]:
+        long = kind == "dynamodb" and getattr(item, "originalname", None) in LONG
+        if long or (kind in LEAN and item.path.stem not in LEAN[kind]):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(1_800), append=False)
 

@@ -1,6 +1,6 @@
 """A stack on moto: its resources, its functions' environment, and a clock that stands still until it is moved."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,19 +52,12 @@ class Stack:
         aws.client("events").create_event_bus(Name=name)
         aws.client("scheduler").create_schedule_group(Name=name)
         self.ended: list[int] = []
-        self.after: Callable[[str], None] = lambda _: None
-        """Called after each call of an engine that leaves something behind (`sqs.send_message_batch`, …)."""
-        self.meter = Meter(self._client)
+        self.meter = Meter(aws.client)
         """Counts what engines call, and what that costs."""
 
     @property
     def clients(self) -> Clients:
         return Clients(self.meter.client)
-
-    def _client(self, service: str) -> Any:
-        calls = aws.Calls(service)
-        calls.after = lambda call: self.after(call)  # noqa: PLW0108 - whatever it is by then
-        return calls
 
     def now(self) -> datetime:
         return self.at
@@ -99,14 +92,6 @@ class Stack:
                 bodies.append(message["Body"])
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
-
-    def deliver(self, kind: str, handle: Callable[[str], object]) -> None:
-        """Give what is visible in a queue to a function, and delete what it has dealt with."""
-        sqs, url = aws.client("sqs"), self.queues[kind]
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            for message in found:
-                handle(message["Body"])
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def messages(self, kind: str = "run") -> list[Message]:
         """The same as messages."""

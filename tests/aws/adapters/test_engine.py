@@ -235,6 +235,19 @@ def test_a_batch_is_closed_by_its_message_or_by_the_watchdog(stack):
     assert [row.agent for row in rows(stack) if row.status == "succeeded"] == ["batch-60", "batch-1800"]
 
 
+def test_a_batch_whose_message_was_lost_is_closed_by_the_watchdog(stack):
+    batch = {"size": 10, "window_seconds": 60}
+    stack.agent(triggers=[{"name": "on", "event": {"name": "x", "batch": batch}}])
+    for n in range(3):
+        take(stack, id=f"e{n}", name="x", data=n)
+    stack.pass_(seconds=61)
+    assert len(stack.bodies("fire")) == 1
+    stack.pass_(seconds=30)
+    stack.open().watch(Invocation(60))
+    carry_out(stack)
+    assert sorted(statuses(stack)) == ["skipped", "skipped", "skipped", "succeeded"]
+
+
 # events
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from overnight.aws.dynamodb import rows
 from overnight.aws.dynamodb.gates import Gate, Gates, state_key
 from overnight.aws.dynamodb.schema import BY_DUE, PK, SK, TTL
-from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Put, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Cancelled, Check, Condition, Delete, Put, Refused, Table, Update
 from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.values import Item, epoch
 from overnight.errors import ExecutionNotFound
@@ -132,6 +132,25 @@ class Executions:
 
     def write(self, before: Execution, revision: Revision) -> Revision:
         """Write what an execution becomes, with its attempt; as it is then. Raises Refused."""
+        attempt = revision.attempt
+        after, update = self.writing(before, revision)
+        if attempt is not None and attempt.number > 2:  # noqa: PLR2004 - the second is the first that was a last one
+            self._keep_last(before)
+        try:
+            self._table.update(update.key, put=update.put, drop=update.drop, condition=update.condition)
+        except Refused as refused:
+            if attempt is not None and refused.found is not None and refused.found["rev"] == before.rev:
+                # It has ended already, and ends once.
+                written = self.write(before, Revision(revision.execution, sends=revision.sends))
+                return Revision(written.execution, attempt, revision.sends)
+            # Where an answer was lost, a retry finds what it has written itself.
+            if refused.found is None or refused.found.get(MARK) != update.put[MARK]:
+                raise
+        self.written(before, after)
+        return Revision(after, attempt, revision.sends)
+
+    def writing(self, before: Execution, revision: Revision) -> tuple[Execution, Update]:
+        """What an execution becomes, and the write that makes it so."""
         after, attempt = revision.execution, revision.attempt
         update: dict[str, object] = {}
         if after.rev != before.rev + 1:
@@ -146,21 +165,12 @@ class Executions:
         if attempt is not None and attempt.number > 1:
             put |= rows.with_last(attempt)
             condition = _untouched_while_it_runs(before, attempt)
-        if attempt is not None and attempt.number > 2:  # noqa: PLR2004 - the second is the first that was a last one
-            self._keep_last(before)
-        try:
-            self._table.update(rows.key_of(after.id), put=put, drop=drop, condition=condition)
-        except Refused as refused:
-            if attempt is not None and refused.found is not None and refused.found["rev"] == before.rev:
-                # It has ended already, and ends once.
-                written = self.write(before, Revision(revision.execution, sends=revision.sends))
-                return Revision(written.execution, attempt, revision.sends)
-            # Where an answer was lost, a retry finds what it has written itself.
-            if refused.found is None or refused.found.get(MARK) != put[MARK]:
-                raise
+        return after, Update(rows.key_of(after.id), put, drop, condition)
+
+    def written(self, before: Execution, after: Execution) -> None:
+        """What follows the write: attempts that are items are kept as long as their execution."""
         if after.attempt > 2 and (after.status.terminal or before.status.terminal):  # noqa: PLR2004
             self._retain(after)
-        return Revision(after, attempt, revision.sends)
 
     def _keep_last(self, before: Execution) -> None:
         """Make an item of the last attempt, which the next one is about to replace in the row."""

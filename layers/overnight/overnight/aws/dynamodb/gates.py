@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, shard_of
-from overnight.aws.dynamodb.table import MARK, Cancelled, Condition, Key, Put, Refused, Table
+from overnight.aws.dynamodb.table import MARK, Cancelled, Condition, Key, Put, Refused, Table, Update
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
@@ -151,7 +151,7 @@ class Gates:
 
     # Writing
 
-    def move_with(self, gate: Gate, state: AgentState, also: Put) -> Gate:
+    def move_with(self, gate: Gate, state: AgentState, also: Put | Update) -> Gate:
         """Write the state as `move` does, and another item with it, or neither. Raises Stale for either."""
         moved = self.moved(gate, gate.agent, state)
         try:

@@ -3,7 +3,7 @@
     admit       the row, then the state, in which it has its place          (admissions)
     transition  the state                                                   (gates)
     revise      the row, with the attempt that ended                        (executions)
-    readmit     the state, then the row: a message that comes again, or the watchdog, finds the row's due time
+    readmit     row and state: one transaction
     change      agent, state, name, subscriptions, armed periods: one transaction
 
 Nothing here sends: what a verb wants sent comes back as unsent.
@@ -156,7 +156,7 @@ class DynamoStore:
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
     ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
-        """Move an execution and its agent's state as one: the state first."""
+        """Move an execution and its agent's state as one."""
         for _ in tries(f"execution {execution_id}"):
             execution = self._executions.get(execution_id)
             gate = self._gates.read(execution.agent_id)
@@ -165,9 +165,14 @@ class DynamoStore:
                 return None
             revision, transition = moved
             try:
-                if transition.state is not gate.state:
-                    transition = Transition(self._gates.move(gate, transition.state).state, transition.sends)
-                revision = self._executions.write(execution, revision)
+                if transition.state is gate.state:
+                    revision = self._executions.write(execution, revision)
+                else:
+                    after, update = self._executions.writing(execution, revision)
+                    state = self._gates.move_with(gate, transition.state, update).state
+                    self._executions.written(execution, after)
+                    revision = Revision(after, revision.attempt, revision.sends)
+                    transition = Transition(state, transition.sends)
             except (Stale, Refused):
                 continue
             return revision, transition, (*revision.sends, *transition.sends)

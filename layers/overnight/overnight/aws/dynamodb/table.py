@@ -21,7 +21,7 @@ from overnight.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["MARK", "Cancelled", "Check", "Condition", "Delete", "Key", "Put", "Refused", "Table"]
+__all__ = ["MARK", "Cancelled", "Check", "Condition", "Delete", "Key", "Put", "Refused", "Table", "Update"]
 
 MARK = "mark"
 """An attribute by which whoever wrote an item knows it for its own: the same content can be another's."""
@@ -78,6 +78,16 @@ class Put:
     """An item to be put by a transaction."""
 
     item: Item
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An item some of whose attributes are put and dropped, by a transaction or by itself."""
+
+    key: Key
+    put: Item
+    drop: Sequence[str] = ()
     condition: Condition | None = None
 
 
@@ -218,19 +228,7 @@ class Table:
 
     def update(self, key: Key, *, put: Item, drop: Iterable[str] = (), condition: Condition | None = None) -> None:
         """Put and drop attributes of an item. Raises Refused."""
-        clauses, names, values = [], {}, {}
-        if put:
-            clauses.append("SET " + ", ".join(f"#{name} = :{name}_" for name in put))
-            values = {f"{name}_": value for name, value in put.items()}
-        if dropped := tuple(drop):
-            clauses.append("REMOVE " + ", ".join(f"#{name}" for name in dropped))
-        names = {f"#{name}": name for name in (*put, *dropped)}
-        request = {
-            "Key": _key(key),
-            "UpdateExpression": " ".join(clauses),
-            **_condition(condition, names, values),
-            **_telling(condition),
-        }
+        request = {**_update(Update(key, put, tuple(drop), condition)), **_telling(condition)}
         self._write(lambda: self._connect().update_item(TableName=self._name, **request))
 
     def delete(self, key: Key, condition: Condition | None = None) -> None:
@@ -238,7 +236,7 @@ class Table:
         request = {"Key": _key(key), **_condition(condition), **_telling(condition)}
         self._write(lambda: self._connect().delete_item(TableName=self._name, **request))
 
-    def transact(self, writes: Iterable[Put | Delete | Check]) -> None:
+    def transact(self, writes: Iterable[Put | Update | Delete | Check]) -> None:
         """Carry out up to a hundred writes as one. Raises Cancelled."""
         with _answered():
             self._connect().transact_write_items(TransactItems=[self._part(write) for write in writes])
@@ -252,10 +250,12 @@ class Table:
                 continue
             return
 
-    def _part(self, write: Put | Delete | Check) -> Any:
+    def _part(self, write: Put | Update | Delete | Check) -> Any:
         match write:
             case Put(item, condition):
                 return {"Put": {"TableName": self._name, "Item": marshalled(item), **_condition(condition)}}
+            case Update():
+                return {"Update": {"TableName": self._name, **_update(write)}}
             case Delete(key, condition):
                 return {"Delete": {"TableName": self._name, "Key": _key(key), **_condition(condition)}}
             case Check(key, condition):
@@ -264,6 +264,18 @@ class Table:
 
 def _key(key: Key) -> dict[str, Any]:
     return {PK: {"S": key[0]}, SK: {"S": key[1]}}
+
+
+def _update(update: Update) -> dict[str, Any]:
+    clauses = []
+    if update.put:
+        clauses.append("SET " + ", ".join(f"#{name} = :{name}_" for name in update.put))
+    if update.drop:
+        clauses.append("REMOVE " + ", ".join(f"#{name}" for name in update.drop))
+    names = {f"#{name}": name for name in (*update.put, *update.drop)}
+    values = {f"{name}_": value for name, value in update.put.items()}
+    request = {"Key": _key(update.key), "UpdateExpression": " ".join(clauses)}
+    return request | _condition(update.condition, names, values)
 
 
 def _condition(
