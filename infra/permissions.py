@@ -19,23 +19,22 @@ from overnight.aws.secrets import MASTER_KEY
 
 __all__ = ["Permissions"]
 
-ITEMS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
-"""What every function does with the table."""
-MORE_ITEMS = {
-    "api": ("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
-    "webhook": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
-    "tick": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
-    "events": ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
-    "runner": (),
-    "watchdog": ("dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"),
-    "declare": ("dynamodb:BatchGetItem", "dynamodb:DeleteItem"),
-}
-"""What only some do: who fires takes a record back whose agent was stopped in between, if its state is still that; who
-lists reads several at once; who changes agents deletes names and subscriptions."""
+ITEMS = (
+    "dynamodb:ConditionCheckItem",  # with the next: to take an insert back, where an agent was stopped in between
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+)
+"""What every function does with the table. Whoever fires takes an insert back; and all fire: a runner that disables its
+agent, and a deployment that changes one, close what it has gathered."""
+READ_MANY = frozenset({"api", "declare", "watchdog"})
+"""Who reads pages of items."""
 READ_INDEXES = frozenset({"api", "watchdog"})
 """Who looks for things by anything but their key."""
 ONLY_WRITE_BLOBS = frozenset({"webhook"})
-"""Who puts payloads there and never reads them; the others run flows, show them, or close batches of what came."""
+"""Who puts payloads there and never reads them; all others run flows, show them, or close batches of earlier events."""
 SECRETS = "secrets/*"
 
 SENDS = {
@@ -86,7 +85,7 @@ class Permissions:
         """Each statement of a function's role."""
         table, blobs = self._storage.table, self._storage.blobs
         queues = self._messaging.queues
-        yield _allow([*ITEMS, *MORE_ITEMS[name]], table.table_arn)
+        yield _allow([*(["dynamodb:BatchGetItem"] if name in READ_MANY else []), *ITEMS], table.table_arn)
         if name in READ_INDEXES:
             yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
         read = [] if name in ONLY_WRITE_BLOBS else ["s3:GetObject"]

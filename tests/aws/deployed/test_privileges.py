@@ -94,6 +94,13 @@ def declare(stack: Stack, folder: Path) -> None:
     with between(stack, "declare", lambda: stack.client.stop("pulse")):
         stack.advance(minutes=6)
         stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide | {"schedule": {"interval": {"minutes": 7}}}}))
+    gathers = {"triggers": [{"name": "on", "event": {"name": "x", "batch": {"size": 9, "window_seconds": 600}}}]}
+    stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "gathers": gathers}))
+    stack.put_on_events_queue({"name": "x", "id": "gathered", "data": {"text": LARGE}})
+    stack.live(seconds=5)
+    smaller = {"triggers": [{"name": "on", "event": {"name": "x", "batch": {"size": 8, "window_seconds": 600}}}]}
+    with between(stack, "declare", lambda: stack.client.stop("gathers")):
+        stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "gathers": smaller}))
     stack.client.start("pulse")
     stack.stage.says("pulse", *[held] * 6)
     for _ in range(7):
@@ -233,6 +240,16 @@ def gather(stack: Stack, _: Path) -> None:
                 stack.scheduler.invoke(stack.function("watchdog"), {})
             stack.live(seconds=20)
         stack.client.delete_agent("closed")
+    trips = [{"name": "on", "event": {"name": "t", "batch": {"size": 9, "window_seconds": 5}}}]
+    stack.agent("trips", triggers=trips, pause_after_failures=1, retries={"attempts": 1})
+    stack.stage.says("trips", fails())
+    stack.put_on_events_queue({"name": "t", "id": "trips", "data": {"text": LARGE}})
+    stack.pollers.poll("events")
+    stack.client.trigger("trips")
+    stack.advance(seconds=30)
+    with between(stack, "runner", lambda: stack.client.stop("trips")):  # what it disables, it closes
+        stack.pollers.poll("runner")
+    stack.client.delete_agent("trips")
     stack.agent("late", triggers=[{"name": "on", "event": {"name": "l", "batch": {"size": 9, "window_seconds": 5}}}])
     for number in range(2):  # the second one comes when the first ones should have been closed already
         stack.put_on_events_queue({"name": "l", "id": f"l{number}", "data": {"text": LARGE}})
@@ -347,7 +364,7 @@ def in_vain(stack: Stack, used: Used, function: str) -> list[str]:
             for resource in statement.resources:
                 one = Statement("Allow", (action,), (resource.replace(stack.account.id, "ACCOUNT"),), {})
                 if action not in ON_BEHALF and not any(one.matches(need) for need in mine):
-                    found.append(f"{action} {resource.rsplit(':', 1)[1]}")
+                    found.append(f"{action} {resource.rsplit(':', 1)[-1]}")
     return found
 
 
