@@ -106,13 +106,6 @@ def declare(stack: Stack, folder: Path) -> None:
     for _ in range(7):
         stack.client.trigger("pulse")
     stack.beat()
-    batch = {"name": "g", "batch": {"size": 9, "window_seconds": 600}}
-    stack.deploy(agents=write(folder, {"hello": hello, "gathers": {"triggers": [{"name": "on", "event": batch}]}}))
-    stack.put_on_events_queue({"name": "g", "id": "g1", "data": {"text": LARGE}})
-    stack.live(seconds=5)
-    stack.deploy(agents=write(folder, {"hello": hello, "gathers": {}}))  # what was gathered runs at once
-    stack.live(seconds=5)
-    assert [row["kind"] for row in stack.rows("gathers") if row["status"] == "succeeded"] == ["event"]
     stack.deploy(agents=write(folder, {"hello": hello}))
     stack.destroy()
     stack.deploy(agents=write(folder, {}), import_existing=True)
