@@ -114,6 +114,9 @@ def profile(monkeypatch, tmp_path) -> None:
 def account() -> Iterator[None]:
     with warnings.catch_warnings(action="ignore"), mock_aws(config={"core": {"mock_credentials": False}}):
         yield
+        cloudformation = boto3.Session(profile_name="night").client("cloudformation")
+        for name in ("night-shift", "other"):  # moto's account may be another test's, too
+            cloudformation.delete_stack(StackName=name)
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ def create(name: str, **outputs: str) -> None:
         "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
         "Outputs": {key: {"Value": value} for key, value in outputs.items()},
     }
-    boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+    boto3.Session().client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
 
 
 @pytest.mark.parametrize(
