@@ -265,11 +265,12 @@ def test_a_deleted_agents_history_is_looked_at_too(damaged: World):
 
 def test_a_long_range_is_looked_at_quickly(world: World):
     world.agent(interval={"seconds": 1}, catch_up="skip")
+    hours = 1 if world.kind == "dynamodb" else 12  # moto is slow
     world.live(minutes=20, step=60)
-    world.advance(hours=12)
+    world.advance(hours=hours)
     world.beat()
     world.advance(minutes=10)
-    assert world.verify(settling=timedelta(minutes=15)).ticks > 40_000
+    assert world.verify(settling=timedelta(minutes=15)).ticks > hours * 3_600
 
 
 POLICIES = {"a": "queue", "b": "queue_one", "c": "cancel_running"}
