@@ -94,13 +94,13 @@ def declare(stack: Stack, folder: Path) -> None:
     with between(stack, "declare", lambda: stack.client.stop("pulse")):
         stack.advance(minutes=6)
         stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide | {"schedule": {"interval": {"minutes": 7}}}}))
-    gathers = {"triggers": [{"name": "on", "event": {"name": "x", "batch": {"size": 9, "window_seconds": 600}}}]}
-    stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "gathers": gathers}))
+    larger = {"triggers": [{"name": "on", "event": {"name": "x", "batch": {"size": 9, "window_seconds": 600}}}]}
+    stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "collects": larger}))
     stack.put_on_events_queue({"name": "x", "id": "gathered", "data": {"text": LARGE}})
     stack.live(seconds=5)
     smaller = {"triggers": [{"name": "on", "event": {"name": "x", "batch": {"size": 8, "window_seconds": 600}}}]}
-    with between(stack, "declare", lambda: stack.client.stop("gathers")):
-        stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "gathers": smaller}))
+    with between(stack, "declare", lambda: stack.client.stop("collects")):
+        stack.deploy(agents=write(folder, {"hello": hello, "pulse": wide, "collects": smaller}))
     stack.client.start("pulse")
     stack.stage.says("pulse", *[held] * 6)
     for _ in range(7):
