@@ -13,7 +13,7 @@ def test_cdk_nag_finds_nothing_that_has_no_reason(variant, request):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("variant", ["stack", "switched"])
+@pytest.mark.parametrize("variant", ["stack", pytest.param("switched", marks=pytest.mark.slow)])
 def test_cfn_lint_finds_nothing(variant, request):
     template = request.getfixturevalue(variant).path
     # W3005: CDK writes dependencies that follow from references, too.

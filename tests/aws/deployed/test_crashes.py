@@ -261,12 +261,8 @@ SCENARIOS = {
         all_of(*[ends(OK, agent=name) for name in "abc"]),
     ),
 }  # fmt: skip
-QUICK = {"tick"}
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_after_any_call_loses_doubles_and_blocks_nothing(stacks, name: str):
     scenario = SCENARIOS[name]
     for asks_again in {scenario.asks, False}:
