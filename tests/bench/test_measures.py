@@ -1,4 +1,7 @@
-"""Every measure works, with sizes so small that its figures mean nothing; and a database that is filled is sound."""
+"""A case of each topic works, with sizes so small that its figures mean nothing; a database that is filled is sound.
+
+`make bench ARGS='--size tiny'` tries all cases so, and takes minutes.
+"""
 
 import json
 import subprocess
@@ -17,7 +20,8 @@ from overnight.core.verify import verify
 from overnight.executions import Status
 from overnight.ports import ExecutionFilter
 
-CASES = {case.name: case for case in plan(tuple(TOPICS), SIZES["tiny"])}
+FIRST = {case.topics: case for case in reversed(list(plan(tuple(TOPICS), SIZES["tiny"])))}
+CASES = {case.name: case for topics, case in FIRST.items() if topics != ("bundles",)}
 
 
 @pytest.fixture(scope="module")
