@@ -42,9 +42,8 @@ destroy: venv-infra ## remove the stack, and list what stays
 test: venv-dev ## the tests that are quick
 	$(RUN) pytest -m "not slow" $(ARGS)
 
-# pytest exits 5 where there are no tests
 test-slow: venv-dev ## the tests that take long
-	$(RUN) pytest -m slow $(ARGS) || test $$? -eq 5
+	tools/test-slow $(ARGS)
 
 check: venv-dev ## format, lint and types
 	$(RUN) ruff format --check .
