@@ -261,6 +261,8 @@ SCENARIOS = {
         all_of(*[ends(OK, agent=name) for name in "abc"]),
     ),
 }  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_after_any_call_loses_doubles_and_blocks_nothing(stacks, name: str):
