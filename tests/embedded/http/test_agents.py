@@ -158,10 +158,12 @@ def test_put_of_another_name_renames_an_agent_that_is_there_and_creates_none(
 
 
 def test_a_deleted_agent_is_gone_and_its_name_is_free(client: httpx.Client, create: Create) -> None:
-    create()
+    id_ = create()["id"]
     answer = client.delete(f"{AGENTS}/report")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert client.get(f"{AGENTS}/report").status_code == 404
+    for ref in ("report", id_):
+        for part in ("", "/status", "/notifications"):
+            assert client.get(f"{AGENTS}/{ref}{part}").status_code == 404
     create()
 
 

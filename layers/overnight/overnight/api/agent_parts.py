@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from overnight.agents import Agent, AgentState
+from overnight.api.agent_views import living
 from overnight.errors import Invalid
 from overnight.ports import Page, Ports
 
@@ -26,7 +27,7 @@ def page_of_parts(ports: Ports, agent: str | None, views: Views[V], *, cursor: s
 
 def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
     _, skip = _place(cursor)
-    found = list(views(*ports.store.read(ref)))
+    found = list(views(*living(ports, ref)))
     more = _cursor(None, skip + limit) if len(found) > skip + limit else None
     return Page(tuple(found[skip : skip + limit]), more)
 

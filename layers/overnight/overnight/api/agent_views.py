@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.answers import json_answer
+from overnight.errors import AgentNotFound
+from overnight.ports import Ports
 from overnight.triggers import Trigger
 from overnight.words import Instant
 
@@ -19,6 +21,7 @@ __all__ = [
     "RunningView",
     "ScheduleStatusView",
     "agent_answer",
+    "living",
 ]
 
 
@@ -136,6 +139,14 @@ class Plan(_View):
         default=[], description="The triggers that the flow's own nodes declare, where the document names none."
     )
     warnings: list[str] = Field(default=[], description="What of the flow won't work here, and what to use instead.")
+
+
+def living(ports: Ports, ref: str) -> tuple[Agent, AgentState]:
+    """The agent of that id or name with its state. Raises AgentNotFound, also for one that is deleted."""
+    agent, state = ports.store.read(ref)
+    if agent.deleted_at:
+        raise AgentNotFound(ref)
+    return agent, state
 
 
 def agent_answer(

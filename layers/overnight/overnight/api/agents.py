@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
-from overnight.api.agent_views import AgentList, AgentView, Plan, agent_answer
+from overnight.api.agent_views import AgentList, AgentView, Plan, agent_answer, living
 from overnight.api.answers import documented, empty, json_answer
 from overnight.api.documents import accept, names_triggers, patched
 from overnight.api.flow_triggers import warnings
@@ -94,7 +94,7 @@ def create_agent(ports: Needs, document: DocumentBody) -> Response[str]:
 )
 def get_agent(ports: Needs, agent: AgentRef) -> Response[str]:
     """An agent, and where it stands."""
-    return agent_answer(ports.store.read(agent))
+    return agent_answer(living(ports, agent))
 
 
 @router.patch(

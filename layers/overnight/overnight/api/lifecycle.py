@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from overnight.api.agent_views import AgentStatusView, AgentView, agent_answer
+from overnight.api.agent_views import AgentStatusView, AgentView, agent_answer, living
 from overnight.api.agents import AGENTS
 from overnight.api.answers import Documented, documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
@@ -96,4 +96,4 @@ def resume_agent(ports: Needs, agent: AgentRef) -> Response[str]:
 )
 def get_agent_status(ports: Needs, agent: AgentRef) -> Response[str]:
     """Where an agent stands, in detail."""
-    return json_answer(AgentStatusView.of(*ports.store.read(agent)))
+    return json_answer(AgentStatusView.of(*living(ports, agent)))

@@ -6,6 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from overnight.api.agent_views import living
 from overnight.api.agents import AGENTS
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
@@ -65,7 +66,7 @@ def get_notifications(
     limit: Annotated[int, Query(ge=1, le=200, description="How many deliveries to list at most.")] = 50,
 ) -> Response[str]:
     """Whom an agent tells, the secret that its receiver needs, and the deliveries."""
-    stored, state = ports.store.read(agent)
+    stored, state = living(ports, agent)
     notify = stored.document.notify
     return json_answer(
         NotificationsView(
