@@ -21,19 +21,19 @@ def test_a_deleted_agent_is_forgotten_once_its_retention_has_passed(world: World
     world.live(minutes=5)
     lifecycle.pause(world.ports, "alive")
     world.advance(days=6)
-    prune(world.ports)
+    world.prune()
     assert ids(world) == {"week", "month", "alive"}
     assert statuses(world.rows("week")) == ["succeeded"]
     world.check()
     world.advance(days=2)
-    prune(world.ports)
+    world.prune()
     assert ids(world) == {"month", "alive"}
     assert world.rows("week") == []
     with pytest.raises(AgentNotFound):
         world.state("week")
     world.check()
     world.advance(days=10_000)
-    prune(world.ports)
+    world.prune()
     assert ids(world) == {"alive"}
 
 
@@ -44,12 +44,12 @@ def test_a_deleted_agent_is_known_as_long_as_an_execution_of_it(world: World):
     world.drain()
     lifecycle.delete(world.ports, "agent")
     world.advance(days=8)
-    prune(world.ports)
+    world.prune()
     assert ids(world) == {"agent"}
     world.kill(world.rows()[0])
     world.live(minutes=2)
     world.advance(days=7)
-    prune(world.ports)
+    world.prune()
     assert ids(world) == set()
 
 

@@ -28,6 +28,7 @@ from overnight.core import events, fire, lifecycle, notify, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.due import look_at
 from overnight.core.ledger import alarm_at
+from overnight.core.retention import prune
 from overnight.core.verify import Report, verify
 from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.bus import LocalBus
@@ -62,6 +63,9 @@ class Sql:
         """Delete an execution's row behind the store's back."""
         self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
 
+    def expire(self, now: datetime) -> None:
+        """Let go what the database removes by itself: nothing."""
+
     def close(self) -> None:
         """Nothing is left but the database."""
 
@@ -89,6 +93,10 @@ class DynamoDb:
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
         self._aws.delete(self._table, f"EXEC#{execution_id}", "EXEC")
+
+    def expire(self, now: datetime) -> None:
+        """Let go what the database removes by itself: whatever has outlived its time to live."""
+        self._aws.time_to_live(self._table, now, 1_000)
 
     def close(self) -> None:
         """Nobody uses the store any more."""
@@ -214,6 +222,11 @@ class World:
     def lose(self, execution: Execution) -> None:
         """Let a record be gone, which nothing in an engine ever does."""
         self._stored.lose(execution.id)
+
+    def prune(self) -> None:
+        """Remove what was kept for long enough, as the engine does now and then."""
+        self._stored.expire(self.now)
+        prune(self.ports)
 
     # Time
 
