@@ -361,4 +361,4 @@ def test_nothing_is_lost_doubled_or_stuck_whatever_happens(store_kind: str):
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_doubled_or_stuck_whatever_happens_for_long(store_kind: str):
     begin = int(os.environ.get("OVERNIGHT_SEED", "1000"))  # another one plays other histories
-    play(store_kind, range(begin, begin + fewer(store_kind, 600)), steps=80)
+    play(store_kind, range(begin, begin + fewer(store_kind, 300)), steps=80)
