@@ -198,7 +198,7 @@ def test_one_that_was_lost_at_its_commit_is_not_done_again(url, open_one):
 
     def work(transaction):
         tries.append(1)
-        transaction.before_commit["end"] = lambda _: hang_up(url)
+        transaction.at_end(lambda *_: hang_up(url), dict)
 
     with pytest.raises(Unavailable, match="at a commit"):
         database.write(work)

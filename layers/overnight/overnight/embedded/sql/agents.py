@@ -8,7 +8,7 @@ from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql import paging
-from overnight.embedded.sql.database import Database, Reading, Row, Transaction
+from overnight.embedded.sql.database import Database, Reading, Transaction
 from overnight.embedded.sql.gates import PARSED, Gate, Gates
 from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
@@ -37,11 +37,14 @@ _UPDATE = Statement(
     .values({name: bindparam(name) for name in ("name", "edition", "version", "deleted_at", "body")})
 )
 _NAMED = Statement(select(agents.c.id).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-_READ = Statement(select(agents.c.id, agents.c.edition, agents.c.body).where(agents.c.id == bindparam("agent_id")))
+_READ = Statement(
+    select(agents.c.id, agents.c.edition, agents.c.body).where(agents.c.id == bindparam("agent_id")), apart=True
+)
 _READ_NAMED = Statement(
     select(agents.c.id, agents.c.edition, agents.c.body).where(
         agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)
-    )
+    ),
+    apart=True,
 )
 
 
@@ -53,7 +56,8 @@ _KEEP = Statement(_keep)
 _READ_VERSION = Statement(
     select(agent_versions.c.body).where(
         agent_versions.c.agent_id == bindparam("agent_id"), agent_versions.c.version == bindparam("version")
-    )
+    ),
+    apart=True,
 )
 
 
@@ -92,6 +96,10 @@ _FORGET = tuple(
 )
 
 
+_SUBSCRIBERS = "subscribers"
+"""Where a transaction remembers them: many executions end as one, and each asks."""
+
+
 @lru_cache(maxsize=64)
 def _subscribers(names: int) -> Statement:
     """The statement for so many names; there are as many as an event's name has parts."""
@@ -103,7 +111,8 @@ def _subscribers(names: int) -> Statement:
             subscriptions.c.agent_id > bindparam("after"),
         )
         .order_by(subscriptions.c.agent_id)
-        .limit(bindparam("most"))
+        .limit(bindparam("most")),
+        apart=True,
     )
 
 
@@ -134,7 +143,7 @@ class Agents:
         )
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
-        self._uses.keep(transaction, agent.id, of_agent(agent))
+        self._uses.keep(transaction, [(agent.id, digest) for digest in of_agent(agent)])
         self._hooks.keep(transaction, agent)
 
     def update(self, transaction: Transaction, gate: Gate, agent: Agent, state: AgentState) -> AgentState:
@@ -157,7 +166,7 @@ class Agents:
         )
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
-        self._uses.keep(transaction, agent.id, of_agent(agent))
+        self._uses.keep(transaction, [(agent.id, digest) for digest in of_agent(agent)])
         self._hooks.keep(transaction, agent)
         return self._gates.replace(transaction, gate, agent, state)
 
@@ -179,6 +188,7 @@ class Agents:
         if row is not None and row[0]:
             return
         self._gates.forget(transaction, agent_id)
+        transaction.memory.pop(_SUBSCRIBERS, None)
         for known in [known for known in self._versions if known[0] == agent_id]:
             del self._versions[known]
         for statement in _FORGET:
@@ -191,6 +201,7 @@ class Agents:
             raise AgentExists(agent.name)
 
     def _subscribe(self, transaction: Transaction, agent: Agent) -> None:
+        transaction.memory.pop(_SUBSCRIBERS, None)
         if agent.deleted_at is not None:
             return
         for position, trigger in enumerate(agent.document.triggers):
@@ -255,11 +266,7 @@ class Agents:
             query = query.where(key > paging.decode(cursor, str)[0])
         query = query.order_by(key).limit(limit + 1)
 
-        def read(reading: Reading) -> list[Row]:
-            self._gates.settle(reading)
-            return reading.all(Statement(query))
-
-        rows = self._database.read(read)
+        rows = self._database.read(lambda reading: reading.all(Statement(query)))
         items = tuple(
             (self._gates.agent(agent_id, edition, body), AgentState.model_validate_json(state))
             for _, agent_id, edition, body, state in rows[:limit]
@@ -281,5 +288,13 @@ class Agents:
         statement = _subscribers(len(wanted))
         parameters: dict[str, object] = {f"name_{n}": name for n, name in enumerate(wanted)}
         parameters |= {"after": after or "", "most": limit}
-        rows = self._database.read(lambda reading: reading.all(statement, **parameters))
-        return tuple(agent_id for (agent_id,) in rows)
+
+        def read(reading: Reading) -> tuple[str, ...]:
+            known = reading.memory.setdefault(_SUBSCRIBERS, {}) if isinstance(reading, Transaction) else {}
+            key = (*wanted, after, limit)
+            if key not in known:
+                known[key] = tuple(agent_id for (agent_id,) in reading.all(statement, **parameters))
+            found: tuple[str, ...] = known[key]
+            return found
+
+        return self._database.read(read)

@@ -1,6 +1,7 @@
 """A database as the verbs see it: work in a transaction that is durable when the call returns, and reads beside it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -10,7 +11,19 @@ from sqlalchemy.exc import ArgumentError
 from overnight.embedded.sql.statement import Statement
 from overnight.errors import Invalid
 
-__all__ = ["Cursor", "Database", "Reading", "Row", "Transaction", "Work", "open_database"]
+__all__ = [
+    "NOTHING",
+    "Cursor",
+    "Database",
+    "Needs",
+    "Prefetch",
+    "Reading",
+    "Row",
+    "Transaction",
+    "Work",
+    "at_hand",
+    "open_database",
+]
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -61,27 +74,52 @@ class Reading:
         self._cursor.execute(sql, own | parameters if own else parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The rows that work begins with, so that a database can read, and lock, those of many callers at once."""
+
+    agents: frozenset[str] = frozenset()
+    """Those whose states it may move."""
+    sought: frozenset[str] = frozenset()
+    """The executions that it looks for."""
+    moved: frozenset[str] = frozenset()
+    """The executions that it may move."""
+
+
+NOTHING = Needs()
+
+
 class Transaction(Reading):
     """A transaction under way, in which the work of one or of several callers is done.
 
-    `memory` holds what was read or written before and still is so, to spare reading it again; what stands in
-    `unwritten` too is newer there than in the database, until `before_commit`.
+    What hot paths write is put off to the end, where like rows are written by one statement; whatever is read or
+    written by a statement that has to do with such rows has it written before.
+
+    `memory` holds what was read or put off before and still is so, to spare reading it again.
     """
 
-    __slots__ = ("after_commit", "before_commit", "memory", "unwritten", "writes")
+    __slots__ = ("_put_off", "after_commit", "memory", "writes")
 
-    def __init__(self, cursor: Cursor, dialect: Dialect, memory: dict[str, Any]) -> None:
+    def __init__(self, cursor: Cursor, dialect: Dialect, memory: dict[Hashable, Any]) -> None:
         super().__init__(cursor, dialect)
         self.memory = memory
-        self.unwritten: dict[str, None] = {}
         self.writes = 0
-        self.before_commit: dict[str, Callable[[Transaction], None]] = {}
+        self._put_off: dict[Callable[[Transaction, Any], None], Any] = {}
         self.after_commit: list[Callable[[], object]] = []
 
+    def at_end(self, write: Callable[["Transaction", T], None], rows: Callable[[], T]) -> T:
+        """The rows that `write` will write, at the end or before somebody looks; `rows` makes those of the first."""
+        self.writes += 1
+        if write not in self._put_off:
+            self._put_off[write] = rows()
+        waiting: T = self._put_off[write]
+        return waiting
+
     def flush(self) -> None:
-        """Write what was put off to the end."""
-        for act in self.before_commit.values():
-            act(self)
+        """Write what was put off."""
+        put_off, self._put_off = self._put_off, {}
+        for write, rows in put_off.items():
+            write(self, rows)
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         """Write; how many rows were."""
@@ -92,6 +130,7 @@ class Transaction(Reading):
     def run_each(self, statement: Statement, parameters: Iterable[Mapping[str, Any]]) -> None:
         """Write, once for each of the parameters."""
         self.writes += 1
+        self._settle(statement)
         sql, own = statement.on(self._dialect)
         self._cursor.executemany(sql, [own | dict(each) if own else each for each in parameters])
 
@@ -100,9 +139,29 @@ class Transaction(Reading):
         self.writes += 1
         self._cursor.execute(sql)
 
+    def _execute(self, statement: Statement, parameters: dict[str, Any]) -> None:
+        self._settle(statement)
+        super()._execute(statement, parameters)
+
+    def _settle(self, statement: Statement) -> None:
+        if self._put_off and not statement.apart:
+            self.flush()
+
 
 Work = Callable[[Transaction], T]
 """What is to be done in a transaction. It may be called again, so it has no effect but through the transaction."""
+
+
+class Prefetch(Protocol):
+    """Reads and locks what is needed, into the transaction's memory."""
+
+    def __call__(self, transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:
+        """What of it is locked; without `wait`, whatever somebody else holds is left out."""
+
+
+def at_hand(transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:  # noqa: ARG001
+    """What is needed is there without further ado."""
+    return needs
 
 
 class Database(Protocol):
@@ -116,10 +175,16 @@ class Database(Protocol):
     wake: Callable[[], None]
     """Called after a commit that made something due: a message, an alarm, an event, a delivery."""
 
-    def write(self, work: Work[T]) -> T:
-        """Do the work in a transaction, durable when this returns. Raises Unavailable, and what the work raises."""
+    prefetch: Prefetch
+    """How what work needs is got and locked, where others use the database, too; SQLite has it at hand."""
 
-    def together(self, work: Callable[[], T]) -> T:
+    def write(self, work: Work[T], needs: Needs = NOTHING) -> T:
+        """Do the work in a transaction, durable when this returns. Raises Unavailable, and what the work raises.
+
+        Work that says what it needs may share its transaction with others.
+        """
+
+    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
         """Do all that is read and written within as one transaction; it may be called again."""
 
     def afterwards(self, act: Callable[[], object]) -> None:

@@ -1,11 +1,27 @@
 """The rows of executions and their attempts: written by the verbs, and every way they are looked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextClause, bindparam, delete, exists, literal, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    TextClause,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Transaction
@@ -32,17 +48,19 @@ from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
 
 __all__ = ["Executions"]
 
-_INSERT = Statement(
-    lambda insert: (
-        insert(executions).values(binds(executions, "seq")).on_conflict_do_nothing(index_elements=[executions.c.id])
-    )
-)
+_INSERT = Statement(insert(executions).values(binds(executions, "seq")))
 _UPDATE = Statement(
     update(executions)
-    .where(executions.c.id == bindparam("key"), executions.c.rev == bindparam("known"))
+    .where(executions.c.id == bindparam("key"))
     .values({name: bindparam(name) for name in ("rev", "status", "reason", "due", "retain_until", "body")})
 )
-_READ = Statement(select(executions.c.body).where(executions.c.id == bindparam("execution_id")))
+# What is put off is remembered, so it isn't looked for here.
+_BODY = select(executions.c.body).where(executions.c.id == bindparam("execution_id"))
+_READ = Statement(_BODY, apart=True)
+_LOCK = Statement(_BODY.with_for_update(), apart=True)
+_ALL = select(executions.c.id, executions.c.body).where(executions.c.id == any_(bindparam("ids", type_=ARRAY(Text))))
+_READ_ALL = Statement(_ALL, apart=True)
+_LOCK_FREE = Statement(_ALL.with_for_update(skip_locked=True), apart=True)
 _AGENT = Statement(select(executions.c.agent_id).where(executions.c.id == bindparam("execution_id")))
 _ANY_OF_AGENT = Statement(select(exists().where(executions.c.agent_id == bindparam("agent_id"))))
 
@@ -120,6 +138,16 @@ CHUNK = 1_000
 """Rows of the ledger that are read at a time."""
 
 
+@dataclass(slots=True)
+class _Rows:
+    """What a transaction writes at its end."""
+
+    inserted: set[str] = field(default_factory=set)
+    updated: set[str] = field(default_factory=set)
+    attempts: list[Attempt] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
+
+
 class Executions:
     """Executions in their tables."""
 
@@ -130,31 +158,17 @@ class Executions:
     # Within a transaction
 
     def insert(self, transaction: Transaction, execution: Execution) -> bool:
-        """Insert; False where the id is there already."""
-        inserted = transaction.run(
-            _INSERT,
-            id=execution.id,
-            rev=execution.rev,
-            agent_id=execution.agent_id,
-            status=execution.status.value,
-            reason=execution.reason.value if execution.reason else None,
-            kind=execution.kind.value,
-            trigger=execution.trigger,
-            nominal=to_us(execution.nominal),
-            until=to_us(execution.until),
-            count=execution.count,
-            previous=to_us(execution.previous),
-            created_at=to_us(execution.created_at),
-            due=to_us(execution.due),
-            retain_until=to_us(execution.retain_until),
-            body=_json(execution),
-        )
-        if inserted == 1:
-            self._uses.keep(transaction, execution.id, of_execution(execution))
-        return inserted == 1
+        """Insert, with its agent locked; False where the id is there already."""
+        if self.find(transaction, execution.id) is not None:
+            return False
+        transaction.memory[_key(execution.id)] = execution
+        rows = transaction.at_end(self._write, _Rows)
+        rows.inserted.add(execution.id)
+        rows.uses += [(execution.id, digest) for digest in of_execution(execution)]
+        return True
 
-    def update(self, transaction: Transaction, before: Execution, revision: Revision) -> Execution | None:
-        """Write what an execution becomes; as it is then, or None where `before` is not what is stored."""
+    def update(self, transaction: Transaction, before: Execution, revision: Revision) -> Execution:
+        """Write what the execution becomes that was got by `lock`; as it is then."""
         execution = revision.execution
         changes: dict[str, Any] = {}
         if execution.rev != before.rev + 1:
@@ -163,30 +177,39 @@ class Executions:
             changes["first"] = revision.attempt
         if changes:
             execution = execution.model_copy(update=changes)
-        written = transaction.run(
-            _UPDATE,
-            key=execution.id,
-            known=before.rev,
-            rev=execution.rev,
-            status=execution.status.value,
-            reason=execution.reason.value if execution.reason else None,
-            due=to_us(execution.due),
-            retain_until=to_us(execution.retain_until),
-            body=_json(execution),
-        )
-        if written != 1:
-            return None
-        self._uses.keep(transaction, execution.id, set(of_execution(execution)) - set(of_execution(before)))
+        transaction.memory[_key(execution.id)] = execution
+        rows = transaction.at_end(self._write, _Rows)
+        if execution.id not in rows.inserted:
+            rows.updated.add(execution.id)
+        new = set(of_execution(execution)) - set(of_execution(before))
+        rows.uses += [(execution.id, digest) for digest in new]
         attempt = revision.attempt
         if attempt is not None and attempt.number > 1:
-            self._uses.keep(transaction, execution.id, of_attempt(attempt))
-            transaction.run(
-                _PUT_ATTEMPT,
-                execution_id=attempt.execution_id,
-                number=attempt.number,
-                body=attempt.model_dump_json(exclude_defaults=True),
-            )
+            rows.attempts.append(attempt)
+            rows.uses += [(execution.id, digest) for digest in of_attempt(attempt)]
         return execution
+
+    def _write(self, transaction: Transaction, rows: "_Rows") -> None:
+        """In order of id, so that no two transactions wait for each other."""
+        if rows.inserted:
+            transaction.run_each(_INSERT, [_inserted(self._known(transaction, id_)) for id_ in sorted(rows.inserted)])
+        if rows.updated:
+            transaction.run_each(_UPDATE, [_updated(self._known(transaction, id_)) for id_ in sorted(rows.updated)])
+        if rows.attempts:
+            transaction.run_each(_PUT_ATTEMPT, [_attempt(attempt) for attempt in rows.attempts])
+        if rows.uses:
+            self._uses.keep(transaction, rows.uses)
+        for id_ in rows.inserted | rows.updated:  # what has ended is seldom asked for again
+            if self._known(transaction, id_).status.terminal:
+                self._forget(transaction, id_)
+
+    def _known(self, transaction: Transaction, execution_id: str) -> Execution:
+        execution: Execution = transaction.memory[_key(execution_id)]
+        return execution
+
+    def _forget(self, transaction: Transaction, execution_id: str) -> None:
+        transaction.memory.pop(_key(execution_id), None)
+        transaction.memory.pop(_sought(execution_id), None)
 
     def prune(self, transaction: Transaction, now: datetime, limit: int) -> int:
         """Remove terminal executions, with what hangs on them, whose retention has passed; how many."""
@@ -195,12 +218,43 @@ class Executions:
             for statement in _PRUNE:
                 transaction.run_each(statement, rows)
             self._uses.drop(transaction, [row["execution_id"] for row in rows])
+            for row in rows:
+                self._forget(transaction, row["execution_id"])
         return len(rows)
+
+    def lock(self, transaction: Transaction, execution_id: str) -> Execution:
+        """The execution of that id, which nobody else moves before this transaction ends. Raises ExecutionNotFound."""
+        execution: Execution | None = transaction.memory.get(_key(execution_id))
+        if execution is None:
+            row = transaction.one(_LOCK, execution_id=execution_id)
+            if row is None:
+                raise ExecutionNotFound(execution_id)
+            execution = transaction.memory[_key(execution_id)] = Execution.model_validate_json(row[0])
+        return execution
+
+    def lock_free(self, transaction: Transaction, execution_ids: Iterable[str]) -> frozenset[str]:
+        """Lock those of several that nobody else holds; their ids."""
+        rows = transaction.all(_LOCK_FREE, ids=list(execution_ids))
+        for id_, body in rows:
+            transaction.memory[_key(id_)] = Execution.model_validate_json(body)
+        return frozenset(id_ for id_, _ in rows)
+
+    def look_for(self, transaction: Transaction, execution_ids: Iterable[str]) -> None:
+        """Look which of several, whose agents are locked, are there."""
+        ids = list(execution_ids)
+        there: dict[str, str] = dict(transaction.all(_READ_ALL, ids=ids))
+        for id_ in ids:
+            transaction.memory[_sought(id_)] = Execution.model_validate_json(there[id_]) if id_ in there else None
 
     # Reading, within a transaction or without
 
     def find(self, reading: Reading, execution_id: str) -> Execution | None:
         """The execution of that id, if there is one."""
+        if isinstance(reading, Transaction):
+            for key in (_key(execution_id), _sought(execution_id)):
+                if key in reading.memory:
+                    known: Execution | None = reading.memory[key]
+                    return known
         row = reading.one(_READ, execution_id=execution_id)
         return None if row is None else Execution.model_validate_json(row[0])
 
@@ -322,6 +376,56 @@ def _besides(where: ExecutionFilter) -> Iterator[ColumnElement[bool]]:
         yield executions.c.created_at >= to_us(where.since)
     if where.until is not None:
         yield executions.c.created_at < to_us(where.until)
+
+
+def _key(execution_id: str) -> tuple[str, str]:
+    """Where a transaction remembers one that is locked."""
+    return "execution", execution_id
+
+
+def _sought(execution_id: str) -> tuple[str, str]:
+    """Where it remembers one that is only read."""
+    return "sought", execution_id
+
+
+def _inserted(execution: Execution) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "rev": execution.rev,
+        "agent_id": execution.agent_id,
+        "status": execution.status.value,
+        "reason": execution.reason.value if execution.reason else None,
+        "kind": execution.kind.value,
+        "trigger": execution.trigger,
+        "nominal": to_us(execution.nominal),
+        "until": to_us(execution.until),
+        "count": execution.count,
+        "previous": to_us(execution.previous),
+        "created_at": to_us(execution.created_at),
+        "due": to_us(execution.due),
+        "retain_until": to_us(execution.retain_until),
+        "body": _json(execution),
+    }
+
+
+def _updated(execution: Execution) -> dict[str, Any]:
+    return {
+        "key": execution.id,
+        "rev": execution.rev,
+        "status": execution.status.value,
+        "reason": execution.reason.value if execution.reason else None,
+        "due": to_us(execution.due),
+        "retain_until": to_us(execution.retain_until),
+        "body": _json(execution),
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "execution_id": attempt.execution_id,
+        "number": attempt.number,
+        "body": attempt.model_dump_json(exclude_defaults=True),
+    }
 
 
 def _json(execution: Execution) -> str:

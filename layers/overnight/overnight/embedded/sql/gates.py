@@ -30,13 +30,12 @@ _JOINED = select(agents.c.id, agents.c.edition, agents.c.body, states.c.body).jo
 )
 _READ = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")))
 _READ_BY_NAME = Statement(_JOINED.where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-# Both rows: PostgreSQL reads again, after it waited, only what it locks.
-_LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=[states, agents]))
-_LOCK_ALL = Statement(
-    _JOINED.where(agents.c.id == any_(bindparam("ids", type_=ARRAY(Text))))
-    .order_by(agents.c.id)
-    .with_for_update(of=[states, agents])
-)
+# Both rows: PostgreSQL reads again, after it waited, only what it locks. What is put off is remembered, so it isn't
+# looked for here.
+_LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=[states, agents]), apart=True)
+_ALL = _JOINED.where(agents.c.id == any_(bindparam("ids", type_=ARRAY(Text)))).order_by(agents.c.id)
+_LOCK_ALL = Statement(_ALL.with_for_update(of=[states, agents]), apart=True)
+_LOCK_FREE = Statement(_ALL.with_for_update(of=[states, agents], skip_locked=True), apart=True)
 _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
@@ -67,21 +66,25 @@ class Gates:
 
     def lock(self, transaction: Transaction, agent_id: str) -> Gate:
         """The agent and its state, which nobody else moves before this transaction ends. Raises AgentNotFound."""
-        gate: Gate | None = transaction.memory.get(agent_id)
+        gate: Gate | None = transaction.memory.get(_key(agent_id))
         if gate is None:
             row = transaction.one(_LOCK, agent_id=agent_id)
             if row is None:
                 raise AgentNotFound(agent_id)
-            gate = transaction.memory[agent_id] = self._gate(row)
+            gate = transaction.memory[_key(agent_id)] = self._gate(row)
         return gate
 
-    def lock_all(self, transaction: Transaction, agent_ids: Iterable[str]) -> None:
+    def lock_all(self, transaction: Transaction, agent_ids: Iterable[str], *, wait: bool = True) -> frozenset[str]:
         """Lock several, in one order for everybody, so that nobody waits for somebody who waits for him (PostgreSQL).
 
-        What is locked later in the transaction is among these.
+        What is locked later in the transaction is among these. Without `wait` only those that nobody else holds; the
+        ids of those that are locked.
         """
-        for row in transaction.all(_LOCK_ALL, ids=sorted(set(agent_ids))):
-            transaction.memory[row[0]] = self._gate(row)
+        locked = set()
+        for row in transaction.all(_LOCK_ALL if wait else _LOCK_FREE, ids=sorted(set(agent_ids))):
+            transaction.memory[_key(row[0])] = self._gate(row)
+            locked.add(row[0])
+        return frozenset(locked)
 
     def move(self, transaction: Transaction, gate: Gate, state: AgentState) -> AgentState:
         """Write the state at the end of the transaction; as it will be, with its `rev`."""
@@ -103,33 +106,26 @@ class Gates:
 
     def put_off(self, transaction: Transaction, agent_id: str, until: datetime) -> None:
         """Move the due time alone, until the state is written the next time."""
-        self._flush(transaction)
         transaction.run(_PUT_OFF, key=agent_id, until=to_us(until))
 
     def forget(self, transaction: Transaction, agent_id: str) -> None:
         """Remove the state."""
-        self._flush(transaction)
-        transaction.memory.pop(agent_id, None)
-        self._parsed.pop(agent_id, None)
         transaction.run(_DELETE, agent_id=agent_id)
+        transaction.memory.pop(_key(agent_id), None)
+        self._parsed.pop(agent_id, None)
 
     def _put(self, transaction: Transaction, gate: Gate) -> None:
-        transaction.writes += 1
-        transaction.memory[gate.agent.id] = gate
-        transaction.unwritten[gate.agent.id] = None
-        transaction.before_commit["states"] = self._flush
+        transaction.memory[_key(gate.agent.id)] = gate
+        transaction.at_end(self._write, set).add(gate.agent.id)
 
-    def _flush(self, transaction: Transaction) -> None:
-        if not transaction.unwritten:
-            return
+    def _write(self, transaction: Transaction, agent_ids: set[str]) -> None:
         rows = []
         # In order of id, so that no two transactions wait for each other.
-        for agent_id in sorted(transaction.unwritten):
-            gate: Gate = transaction.memory[agent_id]
+        for agent_id in sorted(agent_ids):
+            gate: Gate = transaction.memory[_key(agent_id)]
             columns = self._columns(gate.agent, gate.state)
             columns["key"] = columns.pop("agent_id")
             rows.append(columns)
-        transaction.unwritten.clear()
         transaction.run_each(_UPDATE, rows)
 
     def _columns(self, agent: Agent, state: AgentState) -> dict[str, object]:
@@ -142,14 +138,11 @@ class Gates:
 
     # Reading
 
-    def settle(self, reading: Reading) -> None:
-        """Have the states in the database, for a statement that searches them, as the transaction knows them."""
-        if isinstance(reading, Transaction):
-            self._flush(reading)
-
     def read(self, reading: Reading, ref: str) -> Gate:
         """The agent of that id or name with its state. Raises AgentNotFound."""
-        self.settle(reading)
+        if isinstance(reading, Transaction) and (gate := reading.memory.get(_key(ref))):
+            known: Gate = gate
+            return known
         row = reading.one(_READ, agent_id=ref) or reading.one(_READ_BY_NAME, name=ref)
         if row is None:
             raise AgentNotFound(ref)
@@ -169,6 +162,11 @@ class Gates:
     def _gate(self, row: Row) -> Gate:
         agent_id, edition, agent, state = row
         return Gate(self.agent(agent_id, edition, agent), AgentState.model_validate_json(state), edition)
+
+
+def _key(agent_id: str) -> tuple[str, str]:
+    """Where a transaction remembers it."""
+    return "agent", agent_id
 
 
 def _next(state: AgentState, before: AgentState) -> AgentState:

@@ -1,19 +1,21 @@
 """PostgreSQL: many writers, rows that are locked, and transactions that are tried again.
 
-It commits groups by itself, so each caller has a transaction of his own, on a connection of his own. Isolation is READ
-COMMITTED: every verb locks the state's row before it reads it, or writes on condition of the `rev` that it read.
+Each statement is a round trip to the server. So callers who say which rows they need share a transaction: the rows of
+all of them are read and locked at once, and what they write is written at once; that is three round trips for however
+many there are. Such a transaction waits for nobody: whose rows somebody else holds has a transaction of his own, on a
+connection of his own, and so has everybody else. Isolation is READ COMMITTED: every verb locks what it moves before it
+reads it.
 
 A transaction that was in somebody's way, or whose connection was lost before its commit, is tried again: it has done
 nothing. One whose connection was lost at the commit may have done everything; its caller is told that the database is
 unavailable, and everything that callers do can be done twice.
 """
 
-import logging
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import datetime
 from typing import TypeVar
@@ -23,16 +25,16 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import URL, Dialect
 
 from overnight.embedded.sql.connections import Connection, Connections, gone, in_a_line
-from overnight.embedded.sql.database import Reading, Transaction, Work
+from overnight.embedded.sql.database import NOTHING, Cursor, Needs, Prefetch, Reading, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
 from overnight.embedded.sql.servertime import ServerTime
 from overnight.embedded.sql.signals import Signals, measure
+from overnight.embedded.sql.writer import Job, Writer, follow
 from overnight.errors import Unavailable
 
 __all__ = ["PostgresqlDatabase"]
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
 TRIES = 10
 """How often a transaction is tried before its conflict is the caller's."""
@@ -66,6 +68,10 @@ class _Conflict(Exception):
         self.lost = lost
 
 
+class _LostAtCommit(Unavailable):
+    """The transaction has done all or nothing."""
+
+
 class PostgresqlDatabase:
     """A database of a PostgreSQL server, which several engines may share."""
 
@@ -79,6 +85,8 @@ class PostgresqlDatabase:
         self._joined = threading.local()
         self._signals: Signals | None = None
         self._closed = False
+        self.prefetch: Prefetch = at_hand
+        self._writer = Writer(self._do)
         try:
             self._begin()
         except BaseException:
@@ -105,6 +113,7 @@ class PostgresqlDatabase:
         if self._signals is not None:
             self._signals.close()
             self._signals = None
+        self._writer.close()
         self._connections.close()
 
     # The other engines
@@ -133,15 +142,24 @@ class PostgresqlDatabase:
             return work(transaction)
         return self._tried(lambda connection: self._read(work, connection))
 
-    def write(self, work: Work[T]) -> T:
-        """Do the work in a transaction, again where somebody was in its way."""
+    def write(self, work: Work[T], needs: Needs = NOTHING) -> T:
+        """Do the work in a transaction, with others where that is possible, again where somebody was in its way."""
         if (transaction := self._transaction) is not None:
             return work(transaction)
-        result, after = self._tried(lambda connection: self._commit(work, connection))
-        self._follow(after)
+        if needs != NOTHING:
+            job = Job(work, needs)
+            self._writer.carry_out(job)
+            if not job.alone:
+                follow(job.after_commit)
+                if job.error is not None:
+                    raise job.error
+                done: T = job.result
+                return done
+        result, after = self._tried(lambda connection: self._alone(work, needs, connection))
+        follow(after)
         return result
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
         """Do all that is read and written within as one transaction."""
         if self._transaction is not None:
             return work()
@@ -153,7 +171,7 @@ class PostgresqlDatabase:
             finally:
                 self._joined.transaction = None
 
-        return self.write(joined)
+        return self.write(joined, needs)
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do it now; or, within `together`, after the commit, when no row is locked any more."""
@@ -198,29 +216,67 @@ class PostgresqlDatabase:
         with closing(connection.cursor()) as cursor:
             return work(Reading(cursor, self.dialect))
 
-    def _commit(self, work: Work[T], connection: Connection) -> tuple[T, list[Callable[[], object]]]:
+    def _alone(self, work: Work[T], needs: Needs, connection: Connection) -> tuple[T, list[Callable[[], object]]]:
         with closing(connection.cursor()) as cursor:
-            cursor.execute("BEGIN")
             transaction = Transaction(cursor, self.dialect, {})
+            cursor.execute("BEGIN")
+            self.prefetch(transaction, needs, wait=True)
             result = work(transaction)
-            transaction.flush()
-            if connection.info.transaction_status is not TransactionStatus.INTRANS:
-                raise RuntimeError("an error of the database was caught within a transaction")  # it would be no commit
-            try:
-                cursor.execute("COMMIT")
-            except psycopg.Error as error:
-                if gone(connection, error):
-                    connection.close()
-                    raise Unavailable(f"the connection was lost at a commit: {in_a_line(error)}") from error
-                raise
+            self._commit(transaction, cursor, connection)
             return result, transaction.after_commit
 
-    def _follow(self, after: list[Callable[[], object]]) -> None:
-        for act in dict.fromkeys(after):
+    def _do(self, jobs: list[Job]) -> None:
+        """Those whose rows nobody else holds, as one; the others, and all should it fail, are left to their callers."""
+        try:
+            with self._connections.borrowed() as connection, closing(connection.cursor()) as cursor:
+                self._do_together(jobs, connection, cursor)
+        except _LostAtCommit as error:
+            for job in jobs:
+                if not job.alone:
+                    job.error = Unavailable(str(error))
+        except BaseException:  # noqa: BLE001 - it comes again where it can be told whose it is
+            for job in jobs:
+                job.alone = True
+
+    def _do_together(self, jobs: list[Job], connection: Connection, cursor: Cursor) -> None:
+        transaction = Transaction(cursor, self.dialect, {})
+        cursor.execute("BEGIN")
+        had = self.prefetch(transaction, _sum(job.needs for job in jobs), wait=False)
+        for job in jobs:
+            if not (job.needs.agents <= had.agents and job.needs.moved <= had.moved):
+                job.alone = True
+                continue
+            written = transaction.writes
+            transaction.after_commit = job.after_commit
             try:
-                act()
-            except Exception:  # noqa: BLE001 - the commit holds, whatever follows it
-                _log.exception("what follows a commit failed")
+                job.result = job.work(transaction)
+            except Exception as error:
+                if transaction.writes != written or isinstance(error, psycopg.Error):
+                    raise
+                job.error = error
+        self._commit(transaction, cursor, connection)
+
+    def _commit(self, transaction: Transaction, cursor: Cursor, connection: Connection) -> None:
+        transaction.flush()
+        if connection.info.transaction_status is not TransactionStatus.INTRANS:
+            raise RuntimeError("an error of the database was caught within a transaction")  # it would be no commit
+        try:
+            cursor.execute("COMMIT")
+        except psycopg.Error as error:
+            if gone(connection, error):
+                connection.close()
+                raise _LostAtCommit(f"the connection was lost at a commit: {in_a_line(error)}") from error
+            raise
+
+
+def _sum(needs: Iterable[Needs]) -> Needs:
+    """What all of them need."""
+    every = list(needs)
+    return Needs(
+        frozenset().union(*(each.agents for each in every)),
+        frozenset().union(*(each.sought for each in every)),
+        frozenset().union(*(each.moved for each in every)),
+    )
 
 
 def _unavailable(error: psycopg.Error) -> Unavailable:

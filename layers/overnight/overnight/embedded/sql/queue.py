@@ -8,8 +8,10 @@ database, the while is in the table.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, true, update
 
@@ -85,6 +87,14 @@ _REMOVE = Statement(
 )
 
 
+@dataclass(slots=True)
+class _Rows:
+    """What a transaction writes at its end."""
+
+    removed: dict[str, int] = field(default_factory=dict)
+    put: dict[_Key, dict[str, Any]] = field(default_factory=dict)
+
+
 class SqlWorkQueue:
     """Messages by time; of one execution, attempt and kind there is one, and the earlier time holds.
 
@@ -149,15 +159,19 @@ class SqlWorkQueue:
         """Send with the commit."""
         for message in messages:
             due = to_us(message.due)
-            transaction.run(
-                _PUT,
-                execution_id=message.execution_id,
-                attempt=message.attempt,
-                kind=message.kind,
-                agent_id=message.agent_id,
-                due=due,
-                visible_at=to_us(self._now()) if due is None else due,
-            )
+            row = {
+                "execution_id": message.execution_id,
+                "attempt": message.attempt,
+                "kind": message.kind,
+                "agent_id": message.agent_id,
+                "due": due,
+                "visible_at": to_us(self._now()) if due is None else due,
+            }
+            rows = transaction.at_end(self._write, _Rows)
+            key = (message.execution_id, message.attempt, message.kind)
+            earlier = rows.put.get(key)
+            if earlier is None or row["visible_at"] < earlier["visible_at"]:
+                rows.put[key] = row
             transaction.after_commit.append(self.wake)
 
     def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
@@ -168,8 +182,19 @@ class SqlWorkQueue:
             self._remove(transaction, after.id, after.attempt + 1)
 
     def _remove(self, transaction: Transaction, execution_id: str, attempt: int) -> None:
-        transaction.run(_REMOVE, execution_id=execution_id, attempt=attempt)
+        rows = transaction.at_end(self._write, _Rows)
+        for key in [key for key in rows.put if key[0] == execution_id and key[1] <= attempt]:
+            del rows.put[key]
+        rows.removed[execution_id] = max(attempt, rows.removed.get(execution_id, 0))
         transaction.after_commit.append(partial(self._release, execution_id, attempt))
+
+    def _write(self, transaction: Transaction, rows: "_Rows") -> None:
+        """What is removed first: what was put since then stays. In order, so that no two wait for each other."""
+        if rows.removed:
+            removed = [{"execution_id": id_, "attempt": attempt} for id_, attempt in sorted(rows.removed.items())]
+            transaction.run_each(_REMOVE, removed)
+        if rows.put:
+            transaction.run_each(_PUT, [row for _, row in sorted(rows.put.items())])
 
     def _done(self, message: Message, transaction: Transaction) -> None:
         key = (message.execution_id, message.attempt, message.kind)

@@ -1,41 +1,34 @@
 """SQLite: one writer, many readers, and group commit.
 
-SQLite has one writer at a time, and a durable commit costs an fsync. So all that wants to write goes to one thread,
-which does all the work that waits at that moment in one transaction, commits it with one fsync, and then lets its
-callers go. A caller on its own is never kept waiting for company.
+SQLite has one writer at a time, and a durable commit costs an fsync. So all that wants to write goes to one thread.
 
 Work that raises before it wrote has harmed nobody. Work that raises afterwards is rare (a broken database, a bug): the
 whole batch is rolled back and each is done again in a transaction of its own, so only the one at fault fails.
 """
 
-import logging
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import closing
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Dialect
 
-from overnight.embedded.sql.database import Reading, Transaction, Work
+from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
+from overnight.embedded.sql.writer import Job, Writer, follow
 from overnight.errors import Unavailable
 
 __all__ = ["SqliteDatabase"]
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 10.0
 """How long another process's transaction is waited for."""
-
-BATCH = 256
-"""How many callers share a transaction at most."""
 
 MEMORY = 2_000
 """How much is remembered from one transaction to the next."""
@@ -50,19 +43,6 @@ _WRITER = (
 )
 
 
-class _Job:
-    """Work that a caller waits for."""
-
-    __slots__ = ("done", "error", "result", "work")
-
-    def __init__(self, work: Work[Any]) -> None:
-        self.work = work
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
-
-
 class SqliteDatabase:
     """A file, or a database in memory that lives as long as this object."""
 
@@ -73,17 +53,16 @@ class SqliteDatabase:
         self.wake = wake
         self.path = url.database if url.database not in (None, "", ":memory:") else None
         self._closed = False
+        self.prefetch: Prefetch = at_hand
         self._readers: deque[sqlite3.Connection] = deque()
-        self._memory: dict[str, Any] = {}
+        self._memory: dict[Hashable, Any] = {}
         self._seen: int | None = None
         # Held from the beginning of a transaction to its end; reads of a database in memory share its connection.
         self._exclusive = threading.RLock()
         self._joined = threading.local()
         self._connection = self._connect()
         self._prepare()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write_forever, name="overnight-writer", daemon=True)
-        self._writer.start()
+        self._writer = Writer(self._do)
 
     # Opening and closing
 
@@ -105,7 +84,7 @@ class SqliteDatabase:
                 self._use_wal()
             for pragma in _WRITER:
                 self._connection.execute(pragma)
-            self._do_alone(_Job(lambda transaction: migrate(transaction, self.dialect)), reraise=True)
+            self._do_together([Job(lambda transaction: migrate(transaction, self.dialect), NOTHING)])
         except sqlite3.Error as error:
             self._connection.close()
             raise Unavailable(f"the database {self.path} can't be opened: {error}") from error
@@ -131,9 +110,7 @@ class SqliteDatabase:
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
-        self._writer.join()
-        self._refuse_the_rest()
+        self._writer.close()
         while self._readers:
             self._readers.pop().close()
         with self._exclusive:
@@ -150,16 +127,6 @@ class SqliteDatabase:
 
     def tell(self, what: str) -> None:
         """Nobody else hears."""
-
-    def _refuse_the_rest(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                return
-            if job is not None:
-                job.error = Unavailable("the database is closed")
-                job.done.release()
 
     # Reading
 
@@ -189,25 +156,19 @@ class SqliteDatabase:
 
     # Writing
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], needs: Needs = NOTHING) -> T:
         """Do the work in the next transaction."""
         if (transaction := self._transaction) is not None:
             return work(transaction)
-        if self._closed:
-            raise Unavailable("the database is closed")
-        if threading.current_thread() is self._writer:
-            raise RuntimeError("a verb of the store was called from within another one")
-        job = _Job(work)
-        self._jobs.put(job)
-        if not self._writer.is_alive():  # it was closed in between
-            self._refuse_the_rest()
-        job.done.acquire()
+        job = Job(work, needs)
+        self._writer.carry_out(job)
+        follow(job.after_commit)
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
 
-    def together(self, work: Callable[[], T]) -> T:
+    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
         """Do all that is read and written within as one transaction."""
         if self._transaction is not None:
             return work()
@@ -219,7 +180,7 @@ class SqliteDatabase:
             finally:
                 self._joined.transaction = None
 
-        return self.write(joined)
+        return self.write(joined, needs)
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do it now: nobody else is kept waiting by it, and one commit is cheaper than two."""
@@ -230,52 +191,20 @@ class SqliteDatabase:
         """The transaction of `together` that this thread is in."""
         return getattr(self._joined, "transaction", None)
 
-    def _write_forever(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs = [job]
-            last = False
-            while len(jobs) < BATCH:
-                try:
-                    job = self._jobs.get_nowait()
-                except Empty:
-                    break
-                if job is None:
-                    last = True
-                    break
-                jobs.append(job)
-            self._do(jobs)
-            if last:
-                return
-
-    def _do(self, jobs: list[_Job]) -> None:
-        after: list[Callable[[], object]] = []
+    def _do(self, jobs: list[Job]) -> None:
         try:
-            after = self._do_together(jobs)
+            self._do_together(jobs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the callers', who wait for it
             if len(jobs) == 1:
-                jobs[0].error = self._translated(error)
-            else:
-                for job in jobs:
-                    job.result = job.error = None
-                    after += self._do_alone(job)
-        for job in jobs:
-            job.done.release()
-        for act in dict.fromkeys(after):
-            try:
-                act()
-            except Exception:  # noqa: BLE001 - the commit holds, whatever listens to it
-                _log.exception("what follows a commit failed")
+                jobs[0].error = _translated(error)
+                jobs[0].after_commit.clear()
+                return
+            for job in jobs:
+                job.result = job.error = None
+                job.after_commit.clear()
+                self._do([job])
 
-    def _do_alone(self, job: _Job, *, reraise: bool = False) -> list[Callable[[], object]]:
-        try:
-            return self._do_together([job])
-        except BaseException as error:
-            if reraise:
-                raise
-            job.error = self._translated(error)
-            return []
-
-    def _do_together(self, jobs: list[_Job]) -> list[Callable[[], object]]:
+    def _do_together(self, jobs: list[Job]) -> None:
         """One transaction; raises, with nothing written, where it can't be told apart who failed."""
         with self._exclusive:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -284,6 +213,7 @@ class SqliteDatabase:
                 transaction = Transaction(self._connection.cursor(), self.dialect, self._memory)
                 for job in jobs:
                     written = transaction.writes
+                    transaction.after_commit = job.after_commit
                     try:
                         job.result = job.work(transaction)
                     except BaseException as error:
@@ -297,7 +227,6 @@ class SqliteDatabase:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            return transaction.after_commit
 
     def _forget_what_others_changed(self) -> None:
         """Another process may have written since; SQLite tells by a number that changes then."""
@@ -306,9 +235,10 @@ class SqliteDatabase:
             self._memory.clear()
             self._seen = seen
 
-    def _translated(self, error: BaseException) -> BaseException:
-        if isinstance(error, sqlite3.Error):
-            unavailable = Unavailable(f"the database does not answer: {error}")
-            unavailable.__cause__ = error
-            return unavailable
-        return error
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.Error):
+        unavailable = Unavailable(f"the database does not answer: {error}")
+        unavailable.__cause__ = error
+        return unavailable
+    return error

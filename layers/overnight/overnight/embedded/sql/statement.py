@@ -30,12 +30,16 @@ _UPSERT: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.
 
 
 class Statement:
-    """One statement; parameters go by name. Give a function of `insert` where the dialect's own is needed."""
+    """One statement; parameters go by name. Give a function of `insert` where the dialect's own is needed.
 
-    __slots__ = ("_build", "_compiled")
+    One that is `apart` has nothing to do with what a transaction puts off to its end.
+    """
 
-    def __init__(self, build: ClauseElement | Callable[[Upsert], ClauseElement]) -> None:
+    __slots__ = ("_build", "_compiled", "apart")
+
+    def __init__(self, build: ClauseElement | Callable[[Upsert], ClauseElement], *, apart: bool = False) -> None:
         self._build = build
+        self.apart = apart
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def on(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:

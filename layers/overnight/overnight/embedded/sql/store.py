@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, literal, select
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql.agents import Agents
-from overnight.embedded.sql.database import Database, Reading, Row, Transaction
+from overnight.embedded.sql.database import Database, Needs, Transaction
 from overnight.embedded.sql.deliveries import Deliveries
 from overnight.embedded.sql.events import Events
 from overnight.embedded.sql.executions import Executions
@@ -68,6 +68,8 @@ class SqlStore:
         self._executions = Executions(database, self._uses)
         self._events = Events(database, now)
         self._deliveries = Deliveries(database)
+        if database.shared:
+            database.prefetch = self._prefetch
 
     # Agents
 
@@ -157,7 +159,8 @@ class SqlStore:
             self._queue.put(transaction, admission.transition.sends)
             return Admitted(admission.execution, state=state)
 
-        return self._database.write(work)
+        needs = Needs(agents=frozenset({firing.agent_id}), sought=frozenset({firing.execution_id}))
+        return self._database.write(work, needs)
 
     def transition(
         self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]
@@ -171,42 +174,38 @@ class SqlStore:
                 return None
             return self._move(transaction, gate, moved), ()
 
-        return self._database.write(work)
+        return self._database.write(work, Needs(agents=frozenset({agent_id})))
 
     def revise(
-        self, execution_id: str, move: Callable[[Execution], Revision | None], *, known: Execution | None = None
+        self,
+        execution_id: str,
+        move: Callable[[Execution], Revision | None],
+        *,
+        known: Execution | None = None,  # noqa: ARG002
     ) -> tuple[Revision, tuple[Message, ...]] | None:
-        """Move an execution; `known` may spare a read when it is still what is stored."""
+        """Move an execution."""
 
         def work(transaction: Transaction) -> tuple[Revision, tuple[Message, ...]] | None:
-            if known is not None:
-                try:
-                    revision = move(known)
-                except Exception:  # noqa: BLE001 - it may be out of date; what is stored decides
-                    revision = None
-                if revision is not None and (written := self._revise(transaction, known, revision)) is not None:
-                    return written, ()
-            while True:
-                execution = self._executions.get(transaction, execution_id)
-                revision = move(execution)
-                if revision is None:
-                    return None
-                if (written := self._revise(transaction, execution, revision)) is not None:
-                    return written, ()
+            execution = self._executions.lock(transaction, execution_id)
+            revision = move(execution)
+            return None if revision is None else (self._revise(transaction, execution, revision), ())
 
-        return self._database.write(work)
+        return self._database.write(work, Needs(moved=frozenset({execution_id})))
 
-    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = (), executions: Iterable[str] = ()) -> T:
         """Several verbs as one transaction."""
-        if not self._database.shared:
-            return self._database.together(work)
-        ids = tuple(agents)
+        needs = Needs(agents=frozenset(agents), moved=frozenset(executions))
+        return self._database.together(work, needs)
 
-        def locked() -> T:
-            self._database.write(lambda transaction: self._gates.lock_all(transaction, ids))
-            return work()
-
-        return self._database.together(locked if ids else work)
+    def _prefetch(self, transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:
+        """Lock what is needed, and remember it. Who waits locks agents alone, in their order; verbs do the rest."""
+        agents = self._gates.lock_all(transaction, needs.agents, wait=wait) if needs.agents else needs.agents
+        if wait:
+            return Needs(agents)
+        if needs.sought:
+            self._executions.look_for(transaction, needs.sought)
+        moved = self._executions.lock_free(transaction, needs.moved) if needs.moved else needs.moved
+        return Needs(agents, needs.sought, moved)
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
@@ -215,14 +214,12 @@ class SqlStore:
 
         def work(transaction: Transaction) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
             gate = self._gates.lock(transaction, self._executions.agent_of(transaction, execution_id))
-            while True:
-                execution = self._executions.get(transaction, execution_id)
-                moved = move(gate.agent, gate.state, execution)
-                if moved is None:
-                    return None
-                revision, transition = moved
-                if (written := self._revise(transaction, execution, revision)) is not None:
-                    return written, self._move(transaction, gate, transition), ()
+            execution = self._executions.lock(transaction, execution_id)
+            moved = move(gate.agent, gate.state, execution)
+            if moved is None:
+                return None
+            revision, transition = moved
+            return self._revise(transaction, execution, revision), self._move(transaction, gate, transition), ()
 
         return self._database.write(work)
 
@@ -231,10 +228,8 @@ class SqlStore:
         self._queue.put(transaction, transition.sends)
         return transition if state is transition.state else Transition(state, transition.sends)
 
-    def _revise(self, transaction: Transaction, before: Execution, revision: Revision) -> Revision | None:
+    def _revise(self, transaction: Transaction, before: Execution, revision: Revision) -> Revision:
         execution = self._executions.update(transaction, before, revision)
-        if execution is None:
-            return None
         self._queue.follow(transaction, before, execution)
         self._queue.put(transaction, revision.sends)
         return Revision(execution, revision.attempt, revision.sends)
@@ -265,12 +260,8 @@ class SqlStore:
 
     def due_agents(self, now: datetime, limit: int) -> Sequence[DueAgent]:
         """Agents whose state is due for a look, the longest due first."""
-
-        def read(reading: Reading) -> list[Row]:
-            self._gates.settle(reading)
-            return reading.all(_DUE_AGENTS, now=to_us(now), most=limit)
-
-        return [DueAgent(agent_id) for (agent_id,) in self._database.read(read)]
+        rows = self._database.read(lambda reading: reading.all(_DUE_AGENTS, now=to_us(now), most=limit))
+        return [DueAgent(agent_id) for (agent_id,) in rows]
 
     def due_executions(self, now: datetime, limit: int) -> Sequence[DueExecution]:
         """Executions whose own due time has passed, the longest due first."""

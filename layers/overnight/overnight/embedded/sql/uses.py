@@ -30,10 +30,11 @@ class Uses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, transaction: Transaction, owner: str, digests: Iterable[str]) -> None:
-        """Note that these are needed by that execution, or agent."""
-        for digest in digests:
-            transaction.run(_KEEP, owner=owner, digest=digest)
+    def keep(self, transaction: Transaction, uses: Iterable[tuple[str, str]]) -> None:
+        """Note which execution, or agent, needs which digest."""
+        rows = [{"owner": owner, "digest": digest} for owner, digest in sorted(uses)]
+        if rows:
+            transaction.run_each(_KEEP, rows)
 
     def drop(self, transaction: Transaction, owners: Iterable[str]) -> None:
         """Forget what these needed."""
