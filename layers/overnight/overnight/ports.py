@@ -253,11 +253,11 @@ class Store(Protocol):
     ) -> tuple[Revision, Transition, tuple[Message, ...]] | None:
         """Move an execution and its agent's state as one: from a due time of its own to a slot or the line, or back."""
 
-    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:
+    def together(self, work: Callable[[], T], *, agents: Iterable[str] = (), executions: Iterable[str] = ()) -> T:
         """Several verbs as one write where the store can do that (SQL), one after another where it can't (DynamoDB).
 
-        The work may be called again, and nothing in it may take long. `agents` are the ids of those whose states it may
-        move: a store that locks them locks them first, in one order.
+        The work may be called again, and nothing in it may take long. `agents` and `executions` are the ids of those
+        that it may move: a store that locks them locks them first, all agents in one order.
         """
 
     # Executions

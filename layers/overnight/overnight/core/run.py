@@ -2,10 +2,12 @@
 
 message ──> start ──> flow ──> outcome ──> publish ──> release or retry
   └ stale: dropped       └ a late outcome is fenced off, and goes to the log
+
+A `turn` records how attempts ended and starts the next ones, as one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -19,7 +21,18 @@ from overnight.errors import ExecutionNotFound, NotFound, OvernightError
 from overnight.executions import AttemptOutcome, Execution, Failure, Lease, Message, Reason, Status
 from overnight.ports import Ports, Revision, RunReport, RunRequest, Transition
 
-__all__ = ["LEASE_MARGIN_SECONDS", "Ended", "Started", "cancel", "finish", "requested", "run", "start"]
+__all__ = [
+    "LEASE_MARGIN_SECONDS",
+    "Ended",
+    "Started",
+    "cancel",
+    "finish",
+    "kept",
+    "requested",
+    "run",
+    "start",
+    "turn",
+]
 
 
 LEASE_MARGIN_SECONDS = 10.0
@@ -36,10 +49,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that has run, and how that ended."""
+    """An attempt that has run, and how that ended; `ending` is what is kept of it."""
 
     started: Started
     report: RunReport
+    ending: Ending | None = None
 
 
 def run(ports: Ports, message: Message) -> None:
@@ -154,18 +168,38 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
 
     With `lease_over`, nothing is done about an attempt whose lease was renewed in between.
     """
-    prepared = [(each, _ending(ports, each.report)) for each in ended]
+    turn(ports, ended, (), lease_over=lease_over)
 
-    def work() -> list[AgentState | None]:
-        return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
 
-    for state in ports.store.together(work, agents={each.started.execution.agent_id for each in ended}):
+def turn(
+    ports: Ports, ended: Sequence[Ended], messages: Sequence[Message], *, lease_over: bool = False
+) -> Sequence[Started]:
+    """Record how attempts ended, as `finish` does, and start those that messages ask for, as `start` does; as one."""
+    closed = [kept(ports, each) for each in ended]
+
+    def work() -> tuple[list[AgentState | None], list[Started]]:
+        states = [_finish(ports, each, lease_over=lease_over) for each in closed]
+        return states, [started for message in messages if (started := start(ports, message))]
+
+    executions = [each.started.execution for each in closed]
+    claims = {message.agent_id for message in messages if message.kind == "retry"}  # a first attempt moves no state
+    states, started = ports.store.together(
+        work,
+        agents=claims | {execution.agent_id for execution in executions},
+        executions={execution.id for execution in executions} | {message.execution_id for message in messages},
+    )
+    for state in states:
         if state and state.trip:
             lifecycle.fail(ports, state.agent_id, state.trip)
+    return started
+
+
+def kept(ports: Ports, ended: Ended) -> Ended:
+    """The same with what is kept of it; whatever is large goes to the blob store first."""
+    return ended if ended.ending else replace(ended, ending=_ending(ports, ended.report))
 
 
 def _ending(ports: Ports, report: RunReport) -> Ending:
-    """What is kept of the end; whatever is large goes to the blob store first."""
     succeeded = report.outcome is AttemptOutcome.SUCCEEDED
     return Ending(
         outcome=report.outcome,
@@ -177,9 +211,10 @@ def _ending(ports: Ports, report: RunReport) -> Ending:
     )
 
 
-def _finish(ports: Ports, ended: Ended, ending: Ending, *, lease_over: bool) -> AgentState | None:
-    """The same for one of them; its agent's state after the release of the slot."""
-    execution, agent = ended.started.execution, ended.started.agent
+def _finish(ports: Ports, ended: Ended, *, lease_over: bool) -> AgentState | None:
+    """Record one of them; its agent's state after the release of the slot."""
+    execution, agent, ending = ended.started.execution, ended.started.agent, ended.ending
+    assert ending is not None  # noqa: S101 - it is kept
     attempt = execution.attempt
     now, chance = ports.now(), ports.chance()
 

@@ -46,6 +46,7 @@ INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
 REQUEST_TRIES = 3
+JOIN_SECONDS = 30.0
 
 PATIENCE_SECONDS = 10.0
 """How long the watchdog stands still after the store was away.
@@ -109,7 +110,11 @@ class Engine:
         self._stopped = threading.Event()
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
-        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped)
+        self._asked = threading.Event()
+        self._begins_no_more = threading.Event()
+        wake = self._dispatch_wake.set
+        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped, wake)
+        slots.freed = wake
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
 
@@ -156,12 +161,13 @@ class Engine:
             pass
         interrupted = len(self._slots.running)
         self._slots.workers.interrupt()
-        for name in ("dispatch", "alarms"):
-            self._join(name)
+        self._begins_no_more.wait(JOIN_SECONDS)
+        self._join("alarms")
         while self._slots.running:
             time.sleep(0.01)
         self._outcomes.end()
-        self._join("finish")
+        for name in ("finish", "dispatch"):
+            self._join(name)
         self.ports.observe("engine.drained", interrupted=interrupted)
 
     def close(self) -> None:
@@ -184,7 +190,7 @@ class Engine:
 
     def _join(self, name: str) -> None:
         if thread := self._threads.get(name):
-            thread.join(timeout=30)
+            thread.join(JOIN_SECONDS)
 
     def hurry(self) -> None:
         """Wait no longer for what runs."""
@@ -197,6 +203,7 @@ class Engine:
 
     def wake_dispatch(self) -> None:
         """A message was sent here: look whether it is due, or have the others look, when there is no slot for it."""
+        self._asked.set()
         self._dispatch_wake.set()
         if self._slots.full or self._draining.is_set():
             self._tell_others(MESSAGES)
@@ -210,6 +217,7 @@ class Engine:
         if word != MESSAGES:
             self._alarm_wake.set()
         if word != ALARMS:
+            self._asked.set()
             self._dispatch_wake.set()
 
     def warm(self, seconds: float, *, langflow: bool = False) -> bool:
@@ -271,28 +279,42 @@ class Engine:
         self._clock.advance((alarm, upcoming) for alarm, failed, upcoming in done if not failed)
 
     def _dispatch(self) -> None:
-        """Start the attempts that messages ask for, as many as there are free slots, and hand them to workers."""
-        while not self._draining.is_set():
-            free = self._slots.take(LONGEST_WAIT_SECONDS)
-            if not free:
-                continue
+        """Turn after turn: record what has ended, and start what messages ask for while there are free slots."""
+        look_at: datetime | None = None
+        while not self._outcomes.over:
             self._dispatch_wake.clear()
+            free = self._slots.take()
+            messages: Sequence[Message] = ()
             started: list[Started] = []
-            earliest, idle = None, True
+            if self._draining.is_set():
+                self._begins_no_more.set()
+            elif free and (self._asked.is_set() or look_at is None or look_at <= self.ports.now()):
+                look_at = None
+                with self._guard("dispatch"):
+                    messages = self._received(free)
+                    look_at = None if messages else self._look_at()
             with self._guard("dispatch"):
-                messages = self._queue.receive(free, self.ports.now())
-                idle = not messages
-                if len(messages) == free:
-                    self._tell_others(MESSAGES)  # there may be more than there are slots here
-                earliest = self._queue.earliest(self.ports.now()) if idle else None
-                started = self._start(messages)
+                started = self._turn(self._outcomes.take(), messages)
             self._slots.give_back(free - len(started))
             for each in started:
                 self._hand_over(each)
-            if idle:
-                self._wait(self._dispatch_wake, earliest)
+            if not messages:
+                self._wait(self._dispatch_wake, look_at)
 
-    def _start(self, messages: Sequence[Message]) -> list[Started]:
+    def _received(self, most: int) -> Sequence[Message]:
+        self._asked.clear()
+        messages = self._queue.receive(most, self.ports.now())
+        if len(messages) == most:
+            self._tell_others(MESSAGES)  # there may be more than there are slots here
+        return messages
+
+    def _look_at(self) -> datetime:
+        """When to look again for messages, unless asked to before."""
+        now = self.ports.now()
+        latest = now + timedelta(seconds=LONGEST_WAIT_SECONDS)
+        return min(self._queue.earliest(now) or latest, latest)
+
+    def _turn(self, ended: Sequence[Ended], messages: Sequence[Message]) -> list[Started]:
         """All in one transaction; should one of them fail, each by itself. What takes longer comes before."""
         closing = [message for message in messages if message.kind == "close"]
         for message in closing:
@@ -300,16 +322,15 @@ class Engine:
                 batches.carry_on(self.ports, message)
             self.ports.queue.done(message)
         messages = [message for message in messages if message.kind != "close"]
-
-        def together() -> list[Started]:
-            return [started for message in messages if (started := run.start(self.ports, message))]
-
-        agents = {message.agent_id for message in messages}
+        if not ended and not messages:
+            return []
+        started: list[Started] = []
         try:
-            started = self.ports.store.together(together, agents=agents) if messages else []
-        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are started one by one
+            started += run.turn(self.ports, ended, messages)
+            self._outcomes.recorded(ended)
+        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are done one by one
             self._tell("dispatch", error)
-            started = []
+            self._outcomes.record(ended)
             for message in messages:
                 with self._guard("dispatch"):
                     if one := self._begun(message) or run.start(self.ports, message):

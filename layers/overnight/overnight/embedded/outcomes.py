@@ -3,10 +3,10 @@
 What has run is not to run again because the store was away when it ended: it is kept here until the store is back.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterable
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
 
 from overnight.core import run
 from overnight.core.run import Ended, Started
@@ -22,13 +22,14 @@ WAIT_SECONDS = 1.0
 
 
 class Outcomes:
-    """Records how attempts ended, all those that have by now as one.
+    """Keeps what is large of how attempts ended, and has the rest ready to be recorded.
 
     Args:
         ports: where they are recorded.
         failed: is told what goes wrong.
         answers: whether the store does.
         given_up: set when the store is not to be waited for any longer.
+        wake: called when there is something to record, or nothing will come any more.
     """
 
     def __init__(
@@ -37,13 +38,17 @@ class Outcomes:
         failed: Callable[[Exception], None],
         answers: Callable[[], bool],
         given_up: threading.Event,
+        wake: Callable[[], None],
     ) -> None:
         self._ports = ports
         self._failed = failed
         self._answers = answers
         self._given_up = given_up
+        self._wake = wake
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
+        self._ready: deque[Ended] = deque()
         self._open: set[tuple[str, int]] = set()
+        self._over = False
 
     def expect(self, started: Iterable[Started]) -> None:
         """Note that these attempts are under way here."""
@@ -54,50 +59,64 @@ class Outcomes:
         return _key(execution) in self._open
 
     def put(self, ended: Ended) -> None:
-        """Have it recorded, soon, by `loop`."""
+        """Have it made ready, soon, by `loop`."""
         self._ended.put(ended)
 
     def end(self) -> None:
-        """Nothing comes after this: `loop` returns when it has recorded all."""
+        """Nothing comes after this: `loop` returns when it has made all ready."""
         self._ended.put(None)
 
-    def loop(self) -> None:
-        """Record what is put, until the end."""
-        while (first := self._ended.get()) is not None:
-            ended = [first]
-            last = False
-            with contextlib.suppress(Empty):
-                while len(ended) < AT_ONCE and not last:
-                    following = self._ended.get_nowait()
-                    last = following is None
-                    if following is not None:
-                        ended.append(following)
-            self._record(ended)
-            if last:
-                return
+    @property
+    def over(self) -> bool:
+        """Whether all has been made ready, and taken."""
+        return self._over and not self._ready
 
-    def _record(self, ended: list[Ended]) -> None:
+    def loop(self) -> None:
+        """Make ready what is put, until the end."""
+        while (ended := self._ended.get()) is not None:
+            self._trying([ended], self._keep)
+            self._wake()
+        self._over = True
+        self._wake()
+
+    def take(self) -> Sequence[Ended]:
+        """Those that are ready to be recorded, not too many."""
+        return [self._ready.popleft() for _ in range(min(len(self._ready), AT_ONCE))]
+
+    def recorded(self, ended: Iterable[Ended]) -> None:
+        """Note that these are on record."""
+        self._open.difference_update(_key(each.started.execution) for each in ended)
+
+    def record(self, ended: Sequence[Ended]) -> None:
         """Record them, when the store is there; where they can't be recorded as one, each by itself."""
+        self._trying(ended, lambda some: run.finish(self._ports, some))
+        self.recorded(ended)
+
+    def _keep(self, ended: Sequence[Ended]) -> None:
+        self._ready.extend([run.kept(self._ports, each) for each in ended])
+
+    def _trying(self, ended: Sequence[Ended], act: Callable[[Sequence[Ended]], None]) -> None:
+        """Act, again while the store is away; a few times where it isn't, and where they are several, for each."""
         tries = 0
-        while (error := self._recorded(ended)) is not None:
+        while (error := _raised(act, ended)) is not None:
             self._failed(error)
             if not isinstance(error, Unavailable) or self._answers():
                 if len(ended) > 1:
                     for each in ended:
-                        self._record([each])
+                        self._trying([each], act)
                     return
                 if (tries := tries + 1) == TRIES:
-                    break  # the lease ends, and the watchdog goes on with it
+                    return  # the lease ends, and the watchdog goes on with it
             if self._given_up.wait(WAIT_SECONDS):
                 return
-        self._open.difference_update(_key(each.started.execution) for each in ended)
 
-    def _recorded(self, ended: list[Ended]) -> Exception | None:
-        try:
-            run.finish(self._ports, ended)
-        except Exception as error:  # noqa: BLE001 - the caller sees what can be done about it
-            return error
-        return None
+
+def _raised(act: Callable[[Sequence[Ended]], None], ended: Sequence[Ended]) -> Exception | None:
+    try:
+        act(ended)
+    except Exception as error:  # noqa: BLE001 - the caller sees what can be done about it
+        return error
+    return None
 
 
 def _key(execution: Execution) -> tuple[str, int]:

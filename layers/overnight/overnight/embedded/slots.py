@@ -1,6 +1,6 @@
 """The slots of an engine: how many attempts run here at once, and which.
 
-A slot is taken before a message is received, and free again as soon as its worker is: what is then written about the
+A slot is taken before a message is received, and free again as soon as its worker is: what is then kept of the
 attempt's end holds nobody up.
 """
 
@@ -21,6 +21,8 @@ class Slots:
         self.workers = workers
         self._free = threading.BoundedSemaphore(count)
         self._attempts: dict[str, int] = {}
+        self.freed: Callable[[], None] = lambda: None
+        """Called after an attempt's slot was freed."""
 
     @property
     def running(self) -> tuple[tuple[str, int], ...]:
@@ -32,11 +34,9 @@ class Slots:
         """Whether as many run here as may."""
         return len(self._attempts) >= self.count
 
-    def take(self, seconds: float) -> int:
-        """Take all free slots, waiting up to so long for the first; how many they are."""
-        if not self._free.acquire(timeout=seconds):
-            return 0
-        taken = 1
+    def take(self) -> int:
+        """Take all free slots; how many they are."""
+        taken = 0
         while self._free.acquire(blocking=False):
             taken += 1
         return taken
@@ -47,13 +47,14 @@ class Slots:
             self._free.release(count)
 
     def fill(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
-        """Run an attempt in a slot that was taken, which is free when `done` is told how it ended."""
+        """Run an attempt in a slot that was taken, which is free as soon as `done` was told how it ended."""
         execution = request.execution
         self._attempts[execution.id] = execution.attempt
 
         def ended(report: RunReport) -> None:
+            done(report)
             self._attempts.pop(execution.id, None)
             self._free.release()
-            done(report)
+            self.freed()
 
         self.workers.submit(request, ended)

@@ -178,7 +178,13 @@ class DynamoStore:
             return revision, transition, (*revision.sends, *transition.sends)
         raise AssertionError  # tries end by raising
 
-    def together(self, work: Callable[[], T], *, agents: Iterable[str] = ()) -> T:  # noqa: ARG002 - nothing is locked
+    def together(
+        self,
+        work: Callable[[], T],
+        *,
+        agents: Iterable[str] = (),  # noqa: ARG002 - nothing is locked
+        executions: Iterable[str] = (),  # noqa: ARG002
+    ) -> T:
         """Several verbs, one after another: each is durable by itself."""
         return work()
 
