@@ -181,13 +181,14 @@ def test_a_transaction_whose_connection_was_lost_before_its_commit_is_done_again
     agent = make_agent(store, database, "a")
     tries = []
 
-    def move(agent, state):
-        tries.append(state.rev)
+    def work():
+        tries.append(store.read(agent.id)[1].rev)
+        store.transition(agent.id, lambda agent, state: noted("moved", state))
         if len(tries) == 1:
             hang_up(url)
-        return noted("moved", state)
+            store.healthy()
 
-    store.transition(agent.id, move)
+    store.together(work, agents=[agent.id])
     assert tries == [0, 0]
     assert store.read(agent.id)[1].rev == 1
 

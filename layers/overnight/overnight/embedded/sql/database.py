@@ -107,6 +107,10 @@ class Transaction(Reading):
         self._put_off: dict[Callable[[Transaction, Any], None], Any] = {}
         self.after_commit: list[Callable[[], object]] = []
 
+    def all_of(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
+        """Every row of each of several statements."""
+        return [self.all(statement, **parameters) for statement, parameters in asked]
+
     def at_end(self, write: Callable[["Transaction", T], None], rows: Callable[[], T]) -> T:
         """The rows that `write` will write, at the end or before somebody looks; `rows` makes those of the first."""
         self.writes += 1

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from overnight.embedded.sql import paging
-from overnight.embedded.sql.database import Database, Reading, Transaction
+from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
@@ -232,18 +232,24 @@ class Executions:
             execution = transaction.memory[_key(execution_id)] = Execution.model_validate_json(row[0])
         return execution
 
-    def lock_free(self, transaction: Transaction, execution_ids: Iterable[str]) -> frozenset[str]:
-        """Lock those of several that nobody else holds; their ids."""
-        rows = transaction.all(_LOCK_FREE, ids=list(execution_ids))
+    def locking(self, execution_ids: Iterable[str]) -> tuple[Statement, dict[str, Any]]:
+        """What locks those of several that nobody else holds; `locked` is given its rows."""
+        return _LOCK_FREE, {"ids": list(execution_ids)}
+
+    def locked(self, transaction: Transaction, rows: Sequence[Row]) -> frozenset[str]:
+        """Remember what was locked; the ids."""
         for id_, body in rows:
             transaction.memory[_key(id_)] = Execution.model_validate_json(body)
         return frozenset(id_ for id_, _ in rows)
 
-    def look_for(self, transaction: Transaction, execution_ids: Iterable[str]) -> None:
-        """Look which of several, whose agents are locked, are there."""
-        ids = list(execution_ids)
-        there: dict[str, str] = dict(transaction.all(_READ_ALL, ids=ids))
-        for id_ in ids:
+    def seeking(self, execution_ids: Iterable[str]) -> tuple[Statement, dict[str, Any]]:
+        """What looks for several, whose agents are locked; `sought` is given its rows."""
+        return _READ_ALL, {"ids": list(execution_ids)}
+
+    def sought(self, transaction: Transaction, execution_ids: Iterable[str], rows: Sequence[Row]) -> None:
+        """Remember which of those that were looked for are there."""
+        there: dict[str, str] = dict(rows)
+        for id_ in execution_ids:
             transaction.memory[_sought(id_)] = Execution.model_validate_json(there[id_]) if id_ in there else None
 
     # Reading, within a transaction or without

@@ -4,9 +4,10 @@ All that happens to one agent within a transaction is written as one row at its 
 grow with the number of callers who share the transaction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
 
@@ -74,17 +75,18 @@ class Gates:
             gate = transaction.memory[_key(agent_id)] = self._gate(row)
         return gate
 
-    def lock_all(self, transaction: Transaction, agent_ids: Iterable[str], *, wait: bool = True) -> frozenset[str]:
-        """Lock several, in one order for everybody, so that nobody waits for somebody who waits for him (PostgreSQL).
+    def locking(self, agent_ids: Iterable[str], *, wait: bool) -> tuple[Statement, dict[str, Any]]:
+        """What locks several, in one order for everybody, so that nobody waits for somebody who waits for him.
 
-        What is locked later in the transaction is among these. Without `wait` only those that nobody else holds; the
-        ids of those that are locked.
+        `locked` is given its rows. Without `wait`, they are those that nobody else holds (PostgreSQL).
         """
-        locked = set()
-        for row in transaction.all(_LOCK_ALL if wait else _LOCK_FREE, ids=sorted(set(agent_ids))):
+        return _LOCK_ALL if wait else _LOCK_FREE, {"ids": sorted(agent_ids)}
+
+    def locked(self, transaction: Transaction, rows: Sequence[Row]) -> frozenset[str]:
+        """Remember what was locked; the ids."""
+        for row in rows:
             transaction.memory[_key(row[0])] = self._gate(row)
-            locked.add(row[0])
-        return frozenset(locked)
+        return frozenset(row[0] for row in rows)
 
     def move(self, transaction: Transaction, gate: Gate, state: AgentState) -> AgentState:
         """Write the state at the end of the transaction; as it will be, with its `rev`."""

@@ -15,20 +15,21 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import URL, Dialect
 
 from overnight.embedded.sql.connections import Connection, Connections, gone, in_a_line
-from overnight.embedded.sql.database import NOTHING, Cursor, Needs, Prefetch, Reading, Transaction, Work, at_hand
+from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Row, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
 from overnight.embedded.sql.servertime import ServerTime
 from overnight.embedded.sql.signals import Signals, measure
+from overnight.embedded.sql.statement import Statement
 from overnight.embedded.sql.writer import Job, Writer, follow
 from overnight.errors import Unavailable
 
@@ -217,19 +218,20 @@ class PostgresqlDatabase:
             return work(Reading(cursor, self.dialect))
 
     def _alone(self, work: Work[T], needs: Needs, connection: Connection) -> tuple[T, list[Callable[[], object]]]:
-        with closing(connection.cursor()) as cursor:
-            transaction = Transaction(cursor, self.dialect, {})
-            cursor.execute("BEGIN")
+        transaction = _Transaction(connection, self.dialect)
+        if needs.agents:
             self.prefetch(transaction, needs, wait=True)
-            result = work(transaction)
-            self._commit(transaction, cursor, connection)
-            return result, transaction.after_commit
+        else:
+            transaction.all_of()
+        result = work(transaction)
+        transaction.commit()
+        return result, transaction.after_commit
 
     def _do(self, jobs: list[Job]) -> None:
         """Those whose rows nobody else holds, as one; the others, and all should it fail, are left to their callers."""
         try:
-            with self._connections.borrowed() as connection, closing(connection.cursor()) as cursor:
-                self._do_together(jobs, connection, cursor)
+            with self._connections.borrowed() as connection:
+                self._do_together(jobs, connection)
         except _LostAtCommit as error:
             for job in jobs:
                 if not job.alone:
@@ -238,9 +240,8 @@ class PostgresqlDatabase:
             for job in jobs:
                 job.alone = True
 
-    def _do_together(self, jobs: list[Job], connection: Connection, cursor: Cursor) -> None:
-        transaction = Transaction(cursor, self.dialect, {})
-        cursor.execute("BEGIN")
+    def _do_together(self, jobs: list[Job], connection: Connection) -> None:
+        transaction = _Transaction(connection, self.dialect)
         had = self.prefetch(transaction, _sum(job.needs for job in jobs), wait=False)
         for job in jobs:
             if not (job.needs.agents <= had.agents and job.needs.moved <= had.moved):
@@ -254,17 +255,39 @@ class PostgresqlDatabase:
                 if transaction.writes != written or isinstance(error, psycopg.Error):
                     raise
                 job.error = error
-        self._commit(transaction, cursor, connection)
+        transaction.commit()
 
-    def _commit(self, transaction: Transaction, cursor: Cursor, connection: Connection) -> None:
-        transaction.flush()
-        if connection.info.transaction_status is not TransactionStatus.INTRANS:
+
+class _Transaction(Transaction):
+    """A transaction that sends at once what it reads first, and what it writes last with the commit."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        super().__init__(connection.cursor(), dialect, {})
+        self._connection = connection
+
+    def all_of(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
+        """Every row of each of several statements, with which it begins."""
+        with self._connection.pipeline():
+            self._connection.execute("BEGIN")
+            cursors = []
+            for statement, parameters in asked:
+                sql, own = statement.on(self._dialect)
+                cursors.append(self._connection.execute(sql, {**own, **parameters}))
+            return [cursor.fetchall() for cursor in cursors]
+
+    def commit(self) -> None:
+        """Write what was put off, and commit. Raises Unavailable where it is not known whether that was done."""
+        if self._connection.info.transaction_status is not TransactionStatus.INTRANS:
             raise RuntimeError("an error of the database was caught within a transaction")  # it would be no commit
         try:
-            cursor.execute("COMMIT")
+            with self._connection.pipeline():
+                self.flush()
+                self._connection.execute("COMMIT")
         except psycopg.Error as error:
-            if gone(connection, error):
-                connection.close()
+            if gone(self._connection, error):
+                self._connection.close()
                 raise _LostAtCommit(f"the connection was lost at a commit: {in_a_line(error)}") from error
             raise
 

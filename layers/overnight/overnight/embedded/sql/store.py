@@ -199,13 +199,16 @@ class SqlStore:
 
     def _prefetch(self, transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:
         """Lock what is needed, and remember it. Who waits locks agents alone, in their order; verbs do the rest."""
-        agents = self._gates.lock_all(transaction, needs.agents, wait=wait) if needs.agents else needs.agents
         if wait:
-            return Needs(agents)
-        if needs.sought:
-            self._executions.look_for(transaction, needs.sought)
-        moved = self._executions.lock_free(transaction, needs.moved) if needs.moved else needs.moved
-        return Needs(agents, needs.sought, moved)
+            (agents,) = transaction.all_of(self._gates.locking(needs.agents, wait=True))
+            return Needs(self._gates.locked(transaction, agents))
+        agents, sought, moved = transaction.all_of(
+            self._gates.locking(needs.agents, wait=False),
+            self._executions.seeking(needs.sought),
+            self._executions.locking(needs.moved),
+        )
+        self._executions.sought(transaction, needs.sought, sought)
+        return Needs(self._gates.locked(transaction, agents), needs.sought, self._executions.locked(transaction, moved))
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
