@@ -3,8 +3,8 @@ import threading
 import pytest
 
 from overnight.errors import AgentNotFound
-from overnight.executions import Status
-from overnight.ports import Transition
+from overnight.executions import AttemptOutcome, Status
+from overnight.ports import Revision, Transition
 
 
 def _note(world, agent, note):
@@ -70,6 +70,40 @@ def test_together_within_together_is_the_same_together(world):
     with pytest.raises(ZeroDivisionError):
         world.store.together(work)
     assert world.state(agent).note is None
+
+
+def test_what_is_sent_after_a_removal_is_there_and_what_was_sent_before_is_not(world):
+    """An execution that is admitted, started, ended and taken up again within one write leaves one message."""
+    agent = world.agent()
+    other = world.admit(agent).execution
+
+    def again(execution):
+        return Revision(
+            execution.model_copy(update={"status": Status.RETRYING}), sends=(world.message(execution, 2, kind="retry"),)
+        )
+
+    def work():
+        execution = world.started(agent)
+        world.store.revise(execution.id, lambda row: world.end(row, Status.FAILED))
+        world.store.revise(execution.id, again)
+        world.store.revise(other.id, world.start)
+        return execution
+
+    execution = world.store.together(work, agents=[agent.id], executions=[other.id])
+    assert world.received() == [world.message(execution, 2, kind="retry")]
+    assert world.store.execution(execution.id).rev == 3
+    assert [attempt.outcome for attempt in world.store.attempts(execution.id)] == [AttemptOutcome.FAILED]
+
+
+def test_what_is_admitted_twice_within_it_is_admitted_once(world):
+    agent = world.agent()
+    firing = world.firing(agent)
+
+    def work():
+        return [world.admit(agent, firing).duplicate for _ in range(2)]
+
+    assert world.store.together(work, agents=[agent.id]) == [False, True]
+    assert len(world.received()) == 1
 
 
 def test_others_see_all_of_it_or_nothing(lasting):

@@ -216,6 +216,41 @@ def test_an_error_that_was_caught_on_the_way_is_no_commit(database):
     database.read(lambda reading: reading.all(NAMES))
 
 
+def test_callers_who_come_at_the_same_time_share_a_transaction_that_waits_for_nobody(url, open_one):
+    """What another engine holds is waited for by those who need it; the others' work is done meanwhile."""
+    database = open_one()
+    store = store_on(database)
+    agents = [make_agent(store, database, name) for name in "abcd"]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(agent, state):
+        begun.set()
+        go_on.wait(20)
+        return noted("moved", state)
+
+    def move(agent):
+        store.transition(agent.id, lambda agent, state: noted("moved", state))
+
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM states WHERE agent_id = %s FOR UPDATE", [agents[3].id])
+        threads = [threading.Thread(target=store.transition, args=(agents[0].id, slow))]
+        threads[0].start()
+        assert begun.wait(20)
+        threads += [threading.Thread(target=move, args=(agent,)) for agent in agents[1:]]
+        for thread in threads[1:]:
+            thread.start()
+        until(lambda: database._writer._jobs.qsize() == 3)
+        go_on.set()
+        for thread in threads[:3]:
+            thread.join(20)
+        assert [store.read(agent.id)[1].rev for agent in agents] == [1, 1, 1, 0]
+        assert threads[3].is_alive()
+        first, second, third = (asked(url, f"SELECT xmin FROM states WHERE agent_id = '{a.id}'") for a in agents[:3])
+        assert first != second == third
+    threads[3].join(20)
+    assert store.read(agents[3].id)[1].rev == 1
+
+
 def test_who_waits_for_each_other_is_found_out_and_done_again(database):
     store = store_on(database)
     agents = [make_agent(store, database, name) for name in "ab"]

@@ -202,7 +202,7 @@ def test_work_that_waits_together_is_committed_together(database):
     for n in range(20):
         threads.append(threading.Thread(target=lambda n=n: database.write(lambda tx: _put(tx, f"quick-{n}"))))
         threads[-1].start()
-    _until(lambda: database._jobs.qsize() == 20)
+    _until(lambda: database._writer._jobs.qsize() == 20)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -241,7 +241,7 @@ def test_work_that_fails_after_it_wrote_is_undone_and_the_rest_of_its_batch_is_n
     assert begun.wait(30)
     for thread in threads[1:]:
         thread.start()
-    _until(lambda: database._jobs.qsize() == 10)
+    _until(lambda: database._writer._jobs.qsize() == 10)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -271,7 +271,7 @@ def test_putting_off_an_agent_holds_against_what_moved_its_state_in_the_same_bat
     for n, thread in enumerate(threads):
         thread.start()
         assert begun.wait(30)
-        _until(lambda n=n: database._jobs.qsize() == n)
+        _until(lambda n=n: database._writer._jobs.qsize() == n)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -326,11 +326,13 @@ def test_a_database_that_stays_busy_is_unavailable(path, database):
 # Costs that stay flat
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
+POSTGRESQL = {gates._LOCK_ALL, gates._LOCK_FREE, executions._LOCK_FREE, executions._READ_ALL, queue_._TAKE}
+"""Statements that SQLite never sees."""
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
     for module in (agents, alarms, blobs, deliveries, deployment, events, executions, gates, hooks, queue_, store_)
     for name, statement in vars(module).items()
-    if isinstance(statement, Statement) and statement not in {gates._LOCK_ALL, queue_._TAKE}  # PostgreSQL's alone
+    if isinstance(statement, Statement) and statement not in POSTGRESQL
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
 SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
 """They sort what they found, which is little, or of one moment."""
