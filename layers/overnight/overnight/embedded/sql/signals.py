@@ -113,6 +113,7 @@ class Signals:
 
     def _attend(self, connection: Connection) -> None:
         connection.add_notify_handler(lambda notify: self._heard(notify.payload))
+        connection.execute("SET synchronous_commit = off")  # a signal may be lost, so nobody waits for the disk
         connection.execute(f'LISTEN "{self._channel}"')
         self._hear(EVERYTHING)
         poll = select.poll()
