@@ -199,7 +199,7 @@ def test_armed_periods_are_opened_and_closed_with_their_agent(world):
     write(_period(agent, "b", hours[0], hours[1], "edited"), _period(agent, "b", hours[2]))
 
     def found(since, until):
-        periods = world.store.periods(agent.id, since, until)
+        periods = world.store.periods([agent.id], since, until)
         return [(one.trigger, one.since, one.until, one.ended) for one in periods]
 
     a = ("a", hours[1], None, None)
@@ -208,7 +208,7 @@ def test_armed_periods_are_opened_and_closed_with_their_agent(world):
     assert found(hours[0], hours[1]) == [first]
     assert found(hours[1] + timedelta(seconds=1), hours[2]) == [a]
     assert found(hours[3], hours[3] + timedelta(days=1)) == [a, second]
-    assert world.store.periods("ghost", hours[0], hours[3]) == []
+    assert world.store.periods(["ghost"], hours[0], hours[3]) == []
 
 
 def test_what_is_left_of_a_deleted_agent_goes_with_its_last_execution(world):

@@ -13,6 +13,7 @@ from tests.support.world import BEGIN, World
 from overnight.agents import AgentState, CatchUpPlan, Settlement, Slot, Waiting
 from overnight.core import lifecycle, run, verify
 from overnight.core.decide import decide
+from overnight.core.verify import ledgers
 from overnight.errors import NoFreeSlot
 from overnight.executions import Execution, Firing, FiringKind, Reason
 from overnight.ports import Admission, Revision, Transition
@@ -250,7 +251,7 @@ def test_only_the_range_asked_for_is_looked_at(damaged: World):
 
 
 def test_under_another_release_of_tzdata_the_records_prove_themselves(damaged: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verify, "tzdata_version", lambda: "2099z")
+    monkeypatch.setattr(ledgers, "tzdata_version", lambda: "2099z")
     assert damaged.verify().ok
     lose_tick(damaged)
     assert [finding.kind for finding in damaged.verify().findings] == ["unverifiable"]

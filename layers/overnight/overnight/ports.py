@@ -17,7 +17,7 @@ as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send tha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -59,6 +59,7 @@ __all__ = [
     "RunRequest",
     "SecretStore",
     "Store",
+    "Stretch",
     "Tick",
     "Transition",
     "WorkQueue",
@@ -145,6 +146,15 @@ class Tick:
     reason: Reason | None
 
 
+class Stretch(NamedTuple):
+    """A stretch of a trigger's ledger: what touches [since, until], UTC."""
+
+    agent_id: str
+    trigger: str
+    since: datetime
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class DueAgent:
     """An agent whose state says: look now."""
@@ -221,8 +231,11 @@ class Store(Protocol):
     ) -> Page[tuple[Agent, AgentState]]:
         """Agents by name; with `deleted`, the deleted ones too, by id."""
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
+    def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
 
     def forget_agent(self, agent_id: str) -> None:
         """Remove what is left of a deleted agent, once its last execution is gone."""
@@ -265,8 +278,11 @@ class Store(Protocol):
     def execution(self, execution_id: str) -> Execution:
         """The execution of that id. Raises ExecutionNotFound."""
 
+    def each_execution(self, execution_ids: Iterable[str]) -> Mapping[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+
     def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
-        """Executions, newest first."""
+        """Executions, newest first; a page may be short, and even empty, while its cursor goes on."""
 
     def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
         """Executions that are not terminal, in any order (for `verify`)."""
@@ -276,6 +292,9 @@ class Store(Protocol):
 
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
         """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> Mapping[Stretch, Sequence[Tick]]:
+        """What `ticks` gives of each of these; those that are empty may be left out."""
 
     # What the watchdog reads: hints, always read again before anything is done
 

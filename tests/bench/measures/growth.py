@@ -13,7 +13,7 @@ from tests.bench.sizes import Sizes
 from tests.support.engine_process import EngineProcess, eventually
 
 from overnight.client import Client
-from overnight.embedded.sql.paging import encode
+from overnight.cursors import encode
 
 __all__ = ["agents", "history"]
 

@@ -1,10 +1,9 @@
 """Listings of what belongs to agents, such as their schedules, in pages that are cut out of pages of agents."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from overnight import cursors
 from overnight.agents import Agent, AgentState
 from overnight.api.agent_views import living
 from overnight.errors import Invalid
@@ -53,17 +52,13 @@ def _of_all(ports: Ports, views: Views[V], cursor: str | None, limit: int) -> Pa
 
 
 def _cursor(agents_cursor: str | None, skip: int) -> str:
-    return base64.urlsafe_b64encode(f"{skip} {agents_cursor or ''}".encode()).decode()
+    return cursors.encode(skip, agents_cursor or "")
 
 
 def _place(cursor: str | None) -> tuple[str | None, int]:
     if cursor is None:
         return None, 0
-    try:
-        skip, _, agents_cursor = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        place = agents_cursor or None, int(skip)
-    except (ValueError, binascii.Error):
-        place = None, -1
-    if place[1] < 0:
-        raise Invalid.field("cursor", "is none that was given out by this listing")
-    return place
+    skip, agents_cursor = cursors.decode(cursor, int, str)
+    if int(skip) < 0:
+        raise Invalid.field("cursor", cursors.NONE)
+    return str(agents_cursor) or None, int(skip)

@@ -6,7 +6,7 @@ bookkeeping of a scheduled execution costs.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -123,6 +123,12 @@ class Gates:
             gate = self._gate(state, agent)
             gates[agent_id] = gate if gate is not None else self.read(agent_id)
         return gates
+
+    def states(self, agent_ids: Iterable[str]) -> dict[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        items = self._table.get_each(map(state_key, agent_ids)).values()
+        states = (AgentState.model_validate_json(unpacked(item["body"])) for item in items)
+        return {state.agent_id: state for state in states}
 
     def _gate(self, state_item: Item, agent_item: Item | None = None) -> Gate | None:
         """A gate of its items; None where the agent that is known is of another edition than the state."""

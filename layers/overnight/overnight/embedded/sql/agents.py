@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
 
+from overnight import cursors
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
-from overnight.embedded.sql import paging
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.gates import PARSED, Gate, Gates
 from overnight.embedded.sql.hooks import Hooks
@@ -22,6 +22,7 @@ from overnight.embedded.sql.schema import (
     states,
     subscriptions,
 )
+from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_agent
 from overnight.errors import AgentExists, AgentNotFound
@@ -69,11 +70,11 @@ _PUT_PERIOD = Statement(_put_period)
 _PERIODS = Statement(
     select(periods.c.body)
     .where(
-        periods.c.agent_id == bindparam("agent_id"),
+        among(periods.c.agent_id),
         periods.c.since < bindparam("before"),
         periods.c.until.is_(None) | (periods.c.until >= bindparam("after")),
     )
-    .order_by(periods.c.trigger, periods.c.since)
+    .order_by(periods.c.agent_id, periods.c.trigger, periods.c.since)
 )
 _SUBSCRIBE = Statement(insert(subscriptions).values(binds(subscriptions)))
 _UNSUBSCRIBE = Statement(delete(subscriptions).where(subscriptions.c.agent_id == bindparam("agent_id")))
@@ -252,7 +253,7 @@ class Agents:
         if status is not None:
             query = query.where(states.c.status == status.value)
         if cursor is not None:
-            query = query.where(key > paging.decode(cursor, str)[0])
+            query = query.where(key > cursors.decode(cursor, str)[0])
         query = query.order_by(key).limit(limit + 1)
 
         def read(reading: Reading) -> list[Row]:
@@ -264,14 +265,16 @@ class Agents:
             (self._gates.agent(agent_id, edition, body), AgentState.model_validate_json(state))
             for _, agent_id, edition, body, state in rows[:limit]
         )
-        return Page(items, paging.encode(rows[limit - 1][0]) if len(rows) > limit else None)
+        return Page(items, cursors.encode(rows[limit - 1][0]) if len(rows) > limit else None)
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
-        rows = self._database.read(
-            lambda reading: reading.all(_PERIODS, agent_id=agent_id, before=to_us(until), after=to_us(since))
-        )
-        return [ArmedPeriod.model_validate_json(row[0]) for row in rows]
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
+        span = {"before": to_us(until), "after": to_us(since)}
+
+        def read(reading: Reading) -> list[Row]:
+            return [row for batch in batches(agent_ids) for row in reading.all(_PERIODS, **batch, **span)]
+
+        return [ArmedPeriod.model_validate_json(row[0]) for row in self._database.read(read)]
 
     def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
         """The agents that subscribe to any of these names, by id."""

@@ -1,14 +1,16 @@
 """The rows of executions and their attempts: written by the verbs, and every way they are looked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextClause, bindparam, delete, exists, literal, select, tuple_, update
+from sqlalchemy import (
+    BigInteger, ColumnElement, Select, TextClause, bindparam, delete, exists, literal, select, tuple_, union_all, update,
+)
 
-from overnight.embedded.sql import paging
-from overnight.embedded.sql.database import Database, Reading, Transaction
+from overnight import cursors
+from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
@@ -24,11 +26,12 @@ from overnight.embedded.sql.schema import (
     deliveries,
     executions,
 )
+from overnight.embedded.sql.several import among, asked, batches, batches_of_stretches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
-from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
+from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Stretch, Tick
 
 __all__ = ["Executions"]
 
@@ -43,6 +46,7 @@ _UPDATE = Statement(
     .values({name: bindparam(name) for name in ("rev", "status", "reason", "due", "retain_until", "body")})
 )
 _READ = Statement(select(executions.c.body).where(executions.c.id == bindparam("execution_id")))
+_EACH = Statement(select(executions.c.id, executions.c.body).where(among(executions.c.id)))
 _AGENT = Statement(select(executions.c.agent_id).where(executions.c.id == bindparam("execution_id")))
 _ANY_OF_AGENT = Statement(select(exists().where(executions.c.agent_id == bindparam("agent_id"))))
 
@@ -66,14 +70,29 @@ _DUE = Statement(
     .order_by(executions.c.due)
     .limit(bindparam("most"))
 )
+
+
+_PLACE = (executions.c.created_at, executions.c.seq)
+
+
+def _live(status: Status) -> Select[Any]:
+    """The oldest that are of that status, after a place; of each status they have their order in the index."""
+    return (
+        select(*_PLACE, executions.c.body)
+        .where(NOT_SUCCEEDED, executions.c.status == status.value)
+        .where(tuple_(*_PLACE) > tuple_(bindparam("created_at", type_=BigInteger), bindparam("seq", type_=BigInteger)))
+        .order_by(*_PLACE)
+        .limit(bindparam("most"))
+    )
+
+
 _LIVE = Statement(
-    select(executions.c.seq, executions.c.body)
-    .where(NOT_SUCCEEDED, UNFINISHED, executions.c.seq > bindparam("after"))
-    .order_by(executions.c.seq)
+    union_all(*(select(_live(status).subquery()) for status in Status if not status.terminal))
+    .order_by("created_at", "seq")
     .limit(bindparam("most"))
 )
 
-_TICK = select(
+_TICK = (
     executions.c.id,
     executions.c.nominal,
     executions.c.until,
@@ -81,21 +100,45 @@ _TICK = select(
     executions.c.previous,
     executions.c.status,
     executions.c.reason,
-).where(executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
+)
+
+
+def _begins_within(since: ColumnElement[int], until: ColumnElement[int]) -> Iterator[ColumnElement[bool] | TextClause]:
+    yield LEDGER
+    yield executions.c.nominal >= since
+    yield executions.c.nominal <= until
+
+
+def _reaches_into(since: ColumnElement[int]) -> Iterator[ColumnElement[bool] | TextClause]:
+    """A range record may begin before the time asked for and reach into it.
+
+    So may the whole ledger, by its index: the sum keeps SQLite from it.
+    """
+    yield RANGE
+    yield executions.c.kind == FiringKind.SCHEDULE.value
+    yield executions.c.until >= since
+    yield executions.c.nominal + 0 < since
+
+
+_OF_TRIGGER = (executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
 _TICKS = Statement(
-    _TICK.where(LEDGER, executions.c.nominal >= bindparam("since"), executions.c.nominal <= bindparam("until_"))
+    select(*_TICK)
+    .where(*_OF_TRIGGER, *_begins_within(bindparam("since"), bindparam("until_")))
     .order_by(executions.c.nominal)
     .limit(bindparam("most"))
 )
-# A range record may begin before the time asked for and reach into it. So may the whole ledger, by its index: the sum
-# keeps SQLite from it.
 _RANGES = Statement(
-    _TICK.where(
-        RANGE,
-        executions.c.kind == FiringKind.SCHEDULE.value,
-        executions.c.until >= bindparam("since"),
-        executions.c.nominal + 0 < bindparam("since"),
-    ).order_by(executions.c.nominal)
+    select(*_TICK).where(*_OF_TRIGGER, *_reaches_into(bindparam("since"))).order_by(executions.c.nominal)
+)
+_ASKED = asked()
+_OF_EACH = select(_ASKED.c.number, *_TICK).where(
+    executions.c.agent_id == _ASKED.c.agent_id, executions.c.trigger == _ASKED.c.trigger
+)
+_TICKS_OF_EACH = Statement(
+    _OF_EACH.where(*_begins_within(_ASKED.c.first, _ASKED.c.last)).order_by(_ASKED.c.number, executions.c.nominal)
+)
+_RANGES_OF_EACH = Statement(
+    _OF_EACH.where(*_reaches_into(_ASKED.c.first)).order_by(_ASKED.c.number, executions.c.nominal)
 )
 _PRUNABLE = Statement(
     select(executions.c.id)
@@ -228,7 +271,7 @@ class Executions:
 
     def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions, newest first."""
-        before = None if cursor is None else paging.decode(cursor, int, int)
+        before = None if cursor is None else cursors.decode(cursor, int, int)
         # Each status, and each kind, has its place in an index, in order of time; several of them have not.
         queries = [
             Statement(_filtered(where, status, kind, before, limit + 1))
@@ -238,14 +281,16 @@ class Executions:
         found = self._database.read(lambda reading: [reading.all(query) for query in queries])
         rows = sorted(chain.from_iterable(found), key=lambda row: row[:2], reverse=True)
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
-        return Page(items, paging.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
+        return Page(items, cursors.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
 
     def unfinished(self, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions that are not terminal, the oldest first."""
-        after = 0 if cursor is None else paging.decode(cursor, int)[0]
-        rows = self._database.read(lambda reading: reading.all(_LIVE, after=after, most=limit + 1))
-        items = tuple(Execution.model_validate_json(row[1]) for row in rows[:limit])
-        return Page(items, paging.encode(rows[limit - 1][0]) if len(rows) > limit else None)
+        created_at, seq = (0, 0) if cursor is None else cursors.decode(cursor, int, int)
+        rows = self._database.read(
+            lambda reading: reading.all(_LIVE, created_at=created_at, seq=seq, most=limit + 1)
+        )
+        items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
+        return Page(items, cursors.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
 
     def attempts(self, execution_id: str) -> Sequence[Attempt]:
         """The attempts that have ended, by number. Raises ExecutionNotFound."""
@@ -253,6 +298,31 @@ class Executions:
         rows = self._database.read(lambda reading: reading.all(_ATTEMPTS, execution_id=execution_id))
         later = (Attempt.model_validate_json(row[0]) for row in rows)
         return [*([execution.first] if execution.first else []), *later]
+
+    def each(self, execution_ids: Iterable[str]) -> dict[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+
+        wanted = tuple(execution_ids)
+
+        def read(reading: Reading) -> list[Row]:
+            return [row for batch in batches(wanted) for row in reading.all(_EACH, **batch)]
+
+        return {execution_id: Execution.model_validate_json(body) for execution_id, body in self._database.read(read)}
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> dict[Stretch, list[Tick]]:
+        """What `ticks` gives of each of these that have any."""
+        wanted = tuple(stretches)
+        found: dict[Stretch, list[Tick]] = {}
+
+        def read(reading: Reading) -> None:
+            found.clear()
+            for batch, parameters in batches_of_stretches(wanted):
+                for statement in (_RANGES_OF_EACH, _TICKS_OF_EACH):
+                    for number, *row in reading.all(statement, **parameters):
+                        found.setdefault(batch[number], []).append(_tick(row))
+
+        self._database.read(read)
+        return found
 
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterator[Tick]:
         """The ledger of a trigger, read a chunk at a time."""
@@ -329,7 +399,7 @@ def _json(execution: Execution) -> str:
     return execution.model_dump_json(exclude_defaults=True)
 
 
-def _tick(row: tuple[Any, ...]) -> Tick:
+def _tick(row: Sequence[Any]) -> Tick:
     execution_id, nominal, until, count, previous, status, reason = row
     return Tick(
         execution_id=execution_id,

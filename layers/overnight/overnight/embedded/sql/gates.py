@@ -7,6 +7,7 @@ grow with the number of callers who share the transaction.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
 
@@ -14,6 +15,7 @@ from overnight.agents import Agent, AgentState
 from overnight.embedded.sql.database import Reading, Row, Transaction
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import agents, states
+from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import AgentNotFound
 
@@ -37,6 +39,7 @@ _LOCK_ALL = Statement(
     .order_by(agents.c.id)
     .with_for_update(of=[states, agents])
 )
+_STATES = Statement(select(states.c.agent_id, states.c.body).where(among(states.c.agent_id)))
 _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
@@ -154,6 +157,12 @@ class Gates:
         if row is None:
             raise AgentNotFound(ref)
         return self._gate(row)
+
+    def states(self, reading: Reading, agent_ids: Iterable[str]) -> dict[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        self.settle(reading)
+        rows = chain.from_iterable(reading.all(_STATES, **batch) for batch in batches(agent_ids))
+        return {agent_id: AgentState.model_validate_json(body) for agent_id, body in rows}
 
     def agent(self, agent_id: str, edition: int, body: str) -> Agent:
         """The agent of a row, parsed once for each edition."""

@@ -1,6 +1,6 @@
 """The store: each verb one transaction, in which the state is locked first, then the execution, then the queue."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from overnight.ports import (
     Hook,
     Page,
     Revision,
+    Stretch,
     Tick,
     Transition,
 )
@@ -118,9 +119,14 @@ class SqlStore:
         page = self._agents.page_with_deleted if deleted else self._agents.page
         return page(status, cursor, limit)
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
-        return self._agents.periods(agent_id, since, until)
+    def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        ids = tuple(agent_ids)
+        return self._database.read(lambda reading: self._gates.states(reading, ids))
+
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
+        return self._agents.periods(agent_ids, since, until)
 
     def forget_agent(self, agent_id: str) -> None:
         """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
@@ -245,8 +251,12 @@ class SqlStore:
         """The execution of that id."""
         return self._database.read(lambda reading: self._executions.get(reading, execution_id))
 
+    def each_execution(self, execution_ids: Iterable[str]) -> Mapping[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+        return self._executions.each(execution_ids)
+
     def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
-        """Executions, newest first."""
+        """Executions, newest first; a page may be short, and even empty, while its cursor goes on."""
         return self._executions.page(where, cursor, limit)
 
     def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
@@ -260,6 +270,10 @@ class SqlStore:
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
         """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
         return self._executions.ticks(agent_id, trigger, since, until)
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> Mapping[Stretch, Sequence[Tick]]:
+        """What `ticks` gives of each of these."""
+        return self._executions.ledgers(stretches)
 
     # What the watchdog reads
 

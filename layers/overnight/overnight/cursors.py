@@ -6,7 +6,10 @@ import json
 
 from overnight.errors import Invalid
 
-__all__ = ["decode", "encode"]
+__all__ = ["NONE", "decode", "encode"]
+
+NONE = "is none that was given out by this listing"
+"""What is wrong with a cursor."""
 
 
 def encode(*place: int | str) -> str:
@@ -22,5 +25,5 @@ def decode(cursor: str, *kinds: type) -> tuple[int | str, ...]:
     except (ValueError, binascii.Error, RecursionError):
         place = None
     if not isinstance(place, list) or [type(part) for part in place] != list(kinds):
-        raise Invalid.field("cursor", "is none that was given out by this listing")
+        raise Invalid.field("cursor", NONE)
     return tuple(place)
