@@ -211,6 +211,19 @@ def test_armed_periods_are_opened_and_closed_with_their_agent(world):
     assert world.store.periods(["ghost"], hours[0], hours[3]) == []
 
 
+def test_states_and_armed_periods_of_many_agents_are_read_at_once(world):
+    start = world.now()
+    agents = [world.agent(f"a{n}", triggers=[{"name": "b", "cron": "0 8 * * *"}]) for n in range(60)]
+    for agent in agents:
+        armed = _period(agent, "b", start)
+        world.store.change_agent(agent.id, lambda agent, state, armed=armed: Change(agent, Transition(state), (armed,)))
+    ids = [agent.id for agent in agents]
+    found = world.store.periods(["ghost", *ids], start, start + timedelta(hours=1))
+    assert sorted(period.agent_id for period in found) == sorted(ids)
+    assert world.store.states(["ghost", *ids]) == {agent.id: world.state(agent) for agent in agents}
+    assert world.store.states([]) == {}
+
+
 def test_what_is_left_of_a_deleted_agent_goes_with_its_last_execution(world):
     agent = world.agent("daily", triggers=[{"name": "e", "event": {"name": "a.b"}}])
     execution = world.started(agent)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from overnight.errors import Invalid
 from overnight.executions import FiringKind, Reason, Status
-from overnight.ports import ExecutionFilter, Revision
+from overnight.ports import ExecutionFilter, Revision, Stretch
 
 
 def _pages(world, where, limit, between=lambda: None):
@@ -200,6 +200,35 @@ def test_the_ledger_has_every_record_that_touches_the_time_asked_for_in_order(wo
     _tick(world, other, 2)
     _tick(world, agent, 2, kind=FiringKind.BACKFILL)
     assert _ledger(world, agent, since, until) == found
+
+
+def test_several_ledgers_are_read_at_once(world):
+    agents = [world.agent(f"a{n}") for n in range(60)]
+    for n, agent in enumerate(agents):
+        _tick(world, agent, 1 + n % 3)
+        _tick(world, agent, 5, until=9)
+        _tick(world, agent, 2, trigger="daily")
+    at = [START + timedelta(hours=hour) for hour in range(10)]
+    asked = [
+        *(Stretch(agent.id, "hourly", at[n % 4], at[6]) for n, agent in enumerate(agents)),
+        Stretch(agents[0].id, "daily", at[0], at[9]),
+        Stretch(agents[0].id, "hourly", at[7], at[8]),
+        Stretch(agents[0].id, "hourly", at[3], at[4]),
+        Stretch("ghost", "hourly", at[0], at[9]),
+    ]
+    found = world.store.ledgers(asked)
+    assert {stretch: ticks for stretch in asked if (ticks := list(found.get(stretch, ())))} == {
+        stretch: ticks for stretch in asked if (ticks := list(world.store.ticks(*stretch)))
+    }
+    assert not found.get(asked[-1])
+    assert world.store.ledgers([]) == {}
+
+
+def test_executions_are_read_by_their_ids(world):
+    agent = world.agent()
+    made = {execution.id: execution for execution in (world.admit(agent).execution for _ in range(60))}
+    assert world.store.each_execution(["ghost", *made]) == made
+    assert world.store.each_execution([]) == {}
 
 
 def test_a_long_ledger_is_read_to_its_end(world, monkeypatch):

@@ -13,9 +13,7 @@ from overnight.ports import Store
 __all__ = ["reachable", "slots"]
 
 
-def slots(
-    agent: Agent, state: AgentState, executions: Mapping[str, Execution], before: datetime
-) -> Iterator[Finding]:
+def slots(agent: Agent, state: AgentState, executions: Mapping[str, Execution], before: datetime) -> Iterator[Finding]:
     """Slots and places in the line whose execution has none, is over, or is in both.
 
     Args:

@@ -6,7 +6,18 @@ from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger, ColumnElement, Select, TextClause, bindparam, delete, exists, literal, select, tuple_, union_all, update,
+    BigInteger,
+    ColumnElement,
+    Select,
+    TextClause,
+    bindparam,
+    delete,
+    exists,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
 )
 
 from overnight import cursors
@@ -286,9 +297,7 @@ class Executions:
     def unfinished(self, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions that are not terminal, the oldest first."""
         created_at, seq = (0, 0) if cursor is None else cursors.decode(cursor, int, int)
-        rows = self._database.read(
-            lambda reading: reading.all(_LIVE, created_at=created_at, seq=seq, most=limit + 1)
-        )
+        rows = self._database.read(lambda reading: reading.all(_LIVE, created_at=created_at, seq=seq, most=limit + 1))
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
         return Page(items, cursors.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
 
