@@ -122,15 +122,7 @@ def test_agents_are_listed_by_name_in_pages(world, limit):
     for name in ("c", "a", "e", "b", "d"):
         world.agent(name)
     world.edit(world.store.agent("b"), deleted_at=world.now())
-    names, cursor = [], None
-    while True:
-        page = world.store.agents(cursor=cursor, limit=limit)
-        assert len(page.items) <= limit
-        names += [agent.name for agent, _ in page.items]
-        cursor = page.cursor
-        if cursor is None:
-            break
-    assert names == ["a", "c", "d", "e"]
+    assert _names(world, limit) == ["a", "c", "d", "e"]
 
 
 def test_agents_are_listed_by_status_and_deleted_ones_when_asked_for(world):
@@ -139,6 +131,61 @@ def test_agents_are_listed_by_status_and_deleted_ones_when_asked_for(world):
     assert [agent.id for agent, _ in world.store.agents(status=AgentStatus.PAUSED).items] == [b.id]
     assert [agent.id for agent, _ in world.store.agents(deleted=True).items] == [a.id, b.id, c.id]
     assert [state.agent_id for _, state in world.store.agents(deleted=True, limit=2).items] == [a.id, b.id]
+
+
+def _names(world, limit, **where):
+    names, cursor = [], None
+    while True:
+        page = world.store.agents(**where, cursor=cursor, limit=limit)
+        assert len(page.items) <= limit
+        names += [agent.name for agent, _ in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            return names
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_agents_are_listed_by_what_triggers_them(world, limit):
+    both = [{"name": "h", "webhook": {}}, {"name": "t", "interval": {"hours": 1}}, {"name": "u", "cron": "@daily"}]
+    a, b = world.agent("a", triggers=both), world.agent("b", triggers=both[:1])
+    world.agent("c", triggers=[{"name": "e", "event": {"name": "a.b"}}])
+    d, e = world.agent("d", triggers=both[1:]), world.agent("e", triggers=both)
+
+    def listed():
+        return ["".join(_names(world, limit, having=kind)) for kind in ("webhook", "schedule")]
+
+    assert listed() == ["abe", "ade"]
+    world.edit(e, deleted_at=world.now())
+    world.edit(b, version=2, document=world.document("b", triggers=both[1:2]))
+    world.edit(d, version=2, document=world.document("x", triggers=both))
+    assert listed() == ["ax", "abx"]
+    world.edit(a, version=2, document=world.document("a"))
+    assert listed() == ["x", "bx"]
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_agents_are_listed_by_the_status_that_they_have_now(world, limit):
+    triggers = [{"name": "h", "webhook": {}}]
+    a, b, c = world.agent("a", triggers=triggers), world.agent("b"), world.agent("c", triggers=triggers)
+
+    def listed(**where):
+        return ["".join(_names(world, limit, status=AgentStatus(status), **where)) for status in ("ACTIVE", "ERROR")]
+
+    def become(agent, status):
+        world.store.transition(
+            agent.id, lambda _, state: Transition(state.model_copy(update={"status": AgentStatus(status)}))
+        )
+
+    assert listed() == ["abc", ""]
+    become(a, "ERROR")
+    become(c, "ERROR")
+    assert listed() == ["b", "ac"]
+    assert listed(having="webhook") == ["", "ac"]
+    world.edit(c, version=2, document=world.document("d"))
+    become(a, "ACTIVE")
+    assert listed() == ["ab", "d"]
+    world.edit(b, deleted_at=world.now())
+    assert listed() == ["a", "d"]
 
 
 def test_subscribers_are_those_of_the_current_definition(world):

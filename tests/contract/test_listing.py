@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,8 +68,13 @@ def test_pages_are_steady_whatever_is_inserted_and_changed_meanwhile(world):
     trigger=st.sampled_from([None, "hourly"]),
     span=st.tuples(st.none() | st.integers(0, 4), st.none() | st.integers(0, 4)),
     limit=st.integers(1, 5),
+    most_read=st.sampled_from([1, 3, 10_000]),
 )
-def test_a_filter_finds_what_it_says_and_all_of_it(world, rows, agent, statuses, kinds, trigger, span, limit):
+def test_a_filter_finds_what_it_says_and_all_of_it(
+    world, monkeypatch, rows, agent, statuses, kinds, trigger, span, limit, most_read
+):
+    for module in ("overnight.embedded.sql.search", "overnight.aws.dynamodb.listing"):
+        monkeypatch.setattr(f"{module}.MOST_READ", most_read)
     world.now.pass_(days=1)
     start = world.now()
     agents = [world.agent(world.fresh("a")) for _ in range(3)]
@@ -101,11 +107,25 @@ def test_a_filter_finds_what_it_says_and_all_of_it(world, rows, agent, statuses,
     assert _pages(world, where, limit) == expected
 
 
-def test_executions_are_found_by_the_reason_why_they_were_skipped(world):
-    agent = world.agent()
-    skipped = world.admit(agent, status=Status.SKIPPED, reason=Reason.OVERLAP).execution
+@pytest.mark.parametrize("most_read", [1, 10_000])
+def test_executions_are_found_by_the_reason_why_they_were_skipped(world, monkeypatch, most_read):
+    for module in ("overnight.embedded.sql.search", "overnight.aws.dynamodb.listing"):
+        monkeypatch.setattr(f"{module}.MOST_READ", most_read)
+    agent, other = world.agent("a"), world.agent("b")
+    skipped = [
+        world.admit(each, status=Status.SKIPPED, reason=Reason.OVERLAP).execution for each in (agent, other, agent)
+    ]
+    cancelled = world.admit(other, status=Status.CANCELLED, reason=Reason.OVERLAP).execution
     world.admit(agent, status=Status.SKIPPED, reason=Reason.PAUSED)
-    assert _pages(world, ExecutionFilter(reason=Reason.OVERLAP), 10) == [skipped]
+    world.admit(agent, status=Status.SUCCEEDED)
+    for where, found in (
+        (ExecutionFilter(), [cancelled, *skipped[::-1]]),
+        (ExecutionFilter(agent_id=agent.id), [skipped[2], skipped[0]]),
+        (ExecutionFilter(statuses=(Status.SKIPPED,)), skipped[::-1]),
+        (ExecutionFilter(statuses=(Status.CANCELLED, Status.SUCCEEDED)), [cancelled]),
+        (ExecutionFilter(kinds=(FiringKind.WEBHOOK,)), []),
+    ):
+        assert _pages(world, replace(where, reason=Reason.OVERLAP), 10) == found
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "!!", "WzFd", "WyJhIiwxXQ", "bnVsbA", "ä", "[1,2]"])

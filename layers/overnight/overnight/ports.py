@@ -17,7 +17,7 @@ as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send tha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -50,6 +50,7 @@ __all__ = [
     "EventBus",
     "ExecutionFilter",
     "FlowRunner",
+    "Having",
     "Hook",
     "Observer",
     "Page",
@@ -66,6 +67,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+Having = Literal["schedule", "webhook"]
+"""Kinds of triggers by which agents are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +232,18 @@ class Store(Protocol):
         """The agent of that id or name with its state, consistent. Raises AgentNotFound."""
 
     def agents(
-        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+        self,
+        *,
+        status: AgentStatus | None = None,
+        having: Having | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        deleted: bool = False,
     ) -> Page[tuple[Agent, AgentState]]:
-        """Agents by name; with `deleted`, the deleted ones too, by id."""
+        """Agents by name: of a status, with triggers of a kind; with `deleted` all of them, those too, by id.
+
+        A page may be short, and even empty, while its cursor goes on.
+        """
 
     def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
         """The states of these agents, as far as they are there, by id."""

@@ -7,21 +7,24 @@ from overnight import cursors
 from overnight.agents import Agent, AgentState
 from overnight.api.agent_views import living
 from overnight.errors import Invalid
-from overnight.ports import Page, Ports
+from overnight.ports import Having, Page, Ports
 
 __all__ = ["page_of_parts"]
-
-AGENTS_AT_ONCE = 100
-MOST_AGENTS = 1_000
-"""How many agents are looked at for one page: whoever asks for what few of them have must not wait for all of them."""
 
 V = TypeVar("V")
 Views = Callable[[Agent, AgentState], Iterator[V]]
 
 
-def page_of_parts(ports: Ports, agent: str | None, views: Views[V], *, cursor: str | None, limit: int) -> Page[V]:
-    """A page of what `views` gives of each agent, or of one (an id or a name). Raises AgentNotFound, Invalid."""
-    return _of_all(ports, views, cursor, limit) if agent is None else _of_one(ports, agent, views, cursor, limit)
+def page_of_parts(
+    ports: Ports, agent: str | None, having: Having, views: Views[V], *, cursor: str | None, limit: int
+) -> Page[V]:
+    """A page of what `views` gives of each agent that has triggers of that kind, or of one agent (an id or a name).
+
+    Raises AgentNotFound, Invalid.
+    """
+    if agent is not None:
+        return _of_one(ports, agent, views, cursor, limit)
+    return _of_all(ports, having, views, cursor, limit)
 
 
 def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
@@ -31,24 +34,14 @@ def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: 
     return Page(tuple(found[skip : skip + limit]), more)
 
 
-def _of_all(ports: Ports, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    """Its cursor says which page of agents comes next, and how many parts were given of it.
-
-    A page may be short, and even empty, while its cursor goes on.
-    """
+def _of_all(ports: Ports, having: Having, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
+    """Its cursor says which page of agents comes next, and how many parts were given of it."""
     agents_cursor, skip = _place(cursor)
-    found: list[V] = []
-    for _ in range(MOST_AGENTS // AGENTS_AT_ONCE):
-        agents = ports.store.agents(cursor=agents_cursor, limit=AGENTS_AT_ONCE)
-        parts = [part for agent, state in agents.items for part in views(agent, state)]
-        wanted = limit - len(found)
-        found += parts[skip : skip + wanted]
-        if len(parts) > skip + wanted:
-            return Page(tuple(found), _cursor(agents_cursor, skip + wanted))
-        if agents.cursor is None or len(found) == limit:
-            return Page(tuple(found), agents.cursor and _cursor(agents.cursor, 0))
-        agents_cursor, skip = agents.cursor, 0
-    return Page(tuple(found), _cursor(agents_cursor, 0))
+    agents = ports.store.agents(having=having, cursor=agents_cursor, limit=limit)
+    parts = [part for agent, state in agents.items for part in views(agent, state)][skip:]
+    if len(parts) > limit:
+        return Page(tuple(parts[:limit]), _cursor(agents_cursor, skip + limit))
+    return Page(tuple(parts), agents.cursor and _cursor(agents.cursor, 0))
 
 
 def _cursor(agents_cursor: str | None, skip: int) -> str:

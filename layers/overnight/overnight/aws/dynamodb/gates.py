@@ -143,11 +143,11 @@ class Gates:
         return self._remember(Gate(agent, state, edition, str(look) if look else None))
 
     def _remember(self, gate: Gate) -> Gate:
-        if len(self._agents) >= REMEMBERED:
-            self._agents.clear()
-            self._recent.clear()
+        self.forget(gate.agent.id)
         self._agents[gate.agent.id] = (gate.edition, gate.agent)
         self._recent[gate.agent.id] = (time.monotonic(), gate)
+        if len(self._agents) > REMEMBERED:
+            self.forget(next(iter(self._agents)))  # which nobody has asked for the longest
         return gate
 
     def forget(self, agent_id: str) -> None:
@@ -215,6 +215,8 @@ class Gates:
             "status": gate.state.status.value,
             "body": packed(gate.state.model_dump_json(exclude_defaults=True)),
         }
+        if gate.agent.deleted_at is None:
+            item |= {BY_OWNER.pk: f"STATUS#{gate.state.status.value}", BY_OWNER.sk: gate.agent.name}
         if gate.look is not None:
             item |= {BY_DUE.pk: shard_of("DUE#AGENT", gate.agent.id), BY_DUE.sk: gate.look}
         return item

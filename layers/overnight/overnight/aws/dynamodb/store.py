@@ -36,6 +36,7 @@ from overnight.ports import (
     DueAgent,
     DueExecution,
     ExecutionFilter,
+    Having,
     Hook,
     Page,
     Revision,
@@ -97,11 +98,18 @@ class DynamoStore:
         return gate.agent, gate.state
 
     def agents(
-        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+        self,
+        *,
+        status: AgentStatus | None = None,
+        having: Having | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        deleted: bool = False,
     ) -> Page[tuple[Agent, AgentState]]:
-        """Agents by name; with `deleted`, the deleted ones too, by id."""
-        page = self._agents.page_with_deleted if deleted else self._agents.page
-        return page(status, cursor, limit)
+        """Agents by name; with `deleted`, all of them, by id."""
+        if deleted:
+            return self._agents.page_with_deleted(cursor, limit)
+        return self._agents.page(status, having, cursor, limit)
 
     def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
         """The states of these agents, as far as they are there, by id."""

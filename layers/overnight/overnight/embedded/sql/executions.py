@@ -13,7 +13,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    literal,
     select,
     tuple_,
     union_all,
@@ -25,18 +24,16 @@ from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
-    FIRED,
-    IN_VAIN,
     LEDGER,
     NOT_SUCCEEDED,
     RANGE,
     RETAINED,
     TERMINAL,
-    UNFINISHED,
     attempts,
     deliveries,
     executions,
 )
+from overnight.embedded.sql.search import PLACE, Place, searches
 from overnight.embedded.sql.several import among, asked, batches, batches_of_stretches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
@@ -83,16 +80,13 @@ _DUE = Statement(
 )
 
 
-_PLACE = (executions.c.created_at, executions.c.seq)
-
-
 def _live(status: Status) -> Select[Any]:
     """The oldest that are of that status, after a place; of each status they have their order in the index."""
     return (
-        select(*_PLACE, executions.c.body)
+        select(*PLACE, executions.c.body)
         .where(NOT_SUCCEEDED, executions.c.status == status.value)
-        .where(tuple_(*_PLACE) > tuple_(bindparam("created_at", type_=BigInteger), bindparam("seq", type_=BigInteger)))
-        .order_by(*_PLACE)
+        .where(tuple_(*PLACE) > tuple_(bindparam("created_at", type_=BigInteger), bindparam("seq", type_=BigInteger)))
+        .order_by(*PLACE)
         .limit(bindparam("most"))
     )
 
@@ -283,16 +277,19 @@ class Executions:
     def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions, newest first."""
         before = None if cursor is None else cursors.decode(cursor, int, int)
-        # Each status, and each kind, has its place in an index, in order of time; several of them have not.
-        queries = [
-            Statement(_filtered(where, status, kind, before, limit + 1))
-            for status in where.statuses or (None,)
-            for kind in where.kinds or (None,)
-        ]
-        found = self._database.read(lambda reading: [reading.all(query) for query in queries])
-        rows = sorted(chain.from_iterable(found), key=lambda row: row[:2], reverse=True)
+        wanted = searches(where)
+
+        def read(reading: Reading) -> tuple[Place | None, list[Row]]:
+            ends = (reading.one(Statement(last)) for search in wanted if (last := search.end(before)) is not None)
+            end: Place | None = max(filter(None, ends), default=None)
+            found = (reading.all(Statement(search.found(before, end, limit + 1))) for search in wanted)
+            return end, list(chain.from_iterable(found))
+
+        end, rows = self._database.read(read)
+        rows.sort(key=lambda row: row[:2], reverse=True)
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
-        return Page(items, cursors.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
+        more = rows[limit - 1][:2] if len(rows) > limit else end
+        return Page(items, cursors.encode(*more) if more is not None else None)
 
     def unfinished(self, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions that are not terminal, the oldest first."""
@@ -310,7 +307,6 @@ class Executions:
 
     def each(self, execution_ids: Iterable[str]) -> dict[str, Execution]:
         """The executions of these ids, as far as they are there, by id."""
-
         wanted = tuple(execution_ids)
 
         def read(reading: Reading) -> list[Row]:
@@ -353,54 +349,6 @@ class Executions:
         """Executions whose own due time has passed, the longest due first."""
         rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
         return [DueExecution(execution_id, agent_id) for execution_id, agent_id in rows]
-
-
-def _filtered(
-    where: ExecutionFilter,
-    status: Status | None,
-    kind: FiringKind | None,
-    before: tuple[int | str, ...] | None,
-    limit: int,
-) -> Select[Any]:
-    """The newest that are of that status and kind, and older than that place."""
-    conditions = [*_of(where.agent_id, status), *_besides(where)]
-    if kind is not None:
-        conditions.append(executions.c.kind == kind.value)
-        if where.agent_id is None and kind is not FiringKind.SCHEDULE:
-            conditions.append(FIRED)
-    if before is not None:
-        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*map(literal, before)))
-    return (
-        select(executions.c.created_at, executions.c.seq, executions.c.body)
-        .where(*conditions)
-        .order_by(executions.c.created_at.desc(), executions.c.seq.desc())
-        .limit(limit)
-    )
-
-
-def _of(agent_id: str | None, status: Status | None) -> Iterator[ColumnElement[bool] | TextClause]:
-    agent: ColumnElement[str] = executions.c.agent_id
-    if status is not None:
-        yield executions.c.status == status.value
-        if status is not Status.SUCCEEDED:
-            yield NOT_SUCCEEDED
-            if status.terminal:
-                yield IN_VAIN
-            else:
-                agent = agent.concat("")  # few are unfinished, so not by the index of all that the agent has
-    if agent_id is not None:
-        yield agent == agent_id
-
-
-def _besides(where: ExecutionFilter) -> Iterator[ColumnElement[bool]]:
-    if where.trigger is not None:
-        yield executions.c.trigger == where.trigger
-    if where.reason is not None:
-        yield executions.c.reason == where.reason.value
-    if where.since is not None:
-        yield executions.c.created_at >= to_us(where.since)
-    if where.until is not None:
-        yield executions.c.created_at < to_us(where.until)
 
 
 def _json(execution: Execution) -> str:

@@ -7,6 +7,7 @@ grow with the number of callers who share the transaction.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
@@ -44,7 +45,10 @@ _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
     .where(states.c.agent_id == bindparam("key"))
-    .values({name: bindparam(name) for name in ("status", "due", "body")})
+    .values({name: bindparam(name) for name in ("due", "body")})
+)
+_UPDATE_STATUS = Statement(
+    update(agents).where(agents.c.id == bindparam("key")).values({"status": bindparam("new_status")})
 )
 _DELETE = Statement(delete(states).where(states.c.agent_id == bindparam("agent_id")))
 _PUT_OFF = Statement(update(states).where(states.c.agent_id == bindparam("key")).values({"due": bindparam("until")}))
@@ -64,7 +68,7 @@ class Gates:
 
     def __init__(self, look_at: LookAt) -> None:
         self._look_at = look_at
-        self._parsed: dict[str, tuple[int, Agent]] = {}
+        self._parse = lru_cache(maxsize=PARSED)(Agent.model_validate_json)
 
     # Within a transaction
 
@@ -91,6 +95,8 @@ class Gates:
         if state is gate.state:
             return state
         state = _next(state, gate.state)
+        if state.status is not gate.state.status:
+            transaction.run(_UPDATE_STATUS, key=gate.agent.id, new_status=state.status.value)
         self._put(transaction, Gate(gate.agent, state, gate.edition))
         return state
 
@@ -113,7 +119,6 @@ class Gates:
         """Remove the state."""
         self._flush(transaction)
         transaction.memory.pop(agent_id, None)
-        self._parsed.pop(agent_id, None)
         transaction.run(_DELETE, agent_id=agent_id)
 
     def _put(self, transaction: Transaction, gate: Gate) -> None:
@@ -138,7 +143,6 @@ class Gates:
     def _columns(self, agent: Agent, state: AgentState) -> dict[str, object]:
         return {
             "agent_id": agent.id,
-            "status": state.status.value,
             "due": to_us(self._look_at(agent, state)),
             "body": state.model_dump_json(),
         }
@@ -164,20 +168,13 @@ class Gates:
         rows = chain.from_iterable(reading.all(_STATES, **batch) for batch in batches(agent_ids))
         return {agent_id: AgentState.model_validate_json(body) for agent_id, body in rows}
 
-    def agent(self, agent_id: str, edition: int, body: str) -> Agent:
-        """The agent of a row, parsed once for each edition."""
-        parsed = self._parsed.get(agent_id)
-        if parsed is not None and parsed[0] == edition:
-            return parsed[1]
-        agent = Agent.model_validate_json(body)
-        if len(self._parsed) >= PARSED:
-            self._parsed.clear()
-        self._parsed[agent_id] = (edition, agent)
-        return agent
+    def agent(self, body: str) -> Agent:
+        """The agent of a row, parsed once while it is in use."""
+        return self._parse(body)
 
     def _gate(self, row: Row) -> Gate:
-        agent_id, edition, agent, state = row
-        return Gate(self.agent(agent_id, edition, agent), AgentState.model_validate_json(state), edition)
+        _, edition, agent, state = row
+        return Gate(self.agent(agent), AgentState.model_validate_json(state), edition)
 
 
 def _next(state: AgentState, before: AgentState) -> AgentState:
