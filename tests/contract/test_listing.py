@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from overnight.errors import Invalid
-from overnight.executions import FiringKind, Reason, Status
-from overnight.ports import ExecutionFilter, Revision, Stretch
+from overnight.executions import FiringKind, Reason, Status, Stretch
+from overnight.ports import ExecutionFilter, Revision
 
 
 def _pages(world, where, limit, between=lambda: None):

@@ -12,7 +12,7 @@ from tests.support.world import BEGIN, World, instant, statuses
 
 from overnight.core import fire, lifecycle
 from overnight.core.ledger import alarm_at
-from overnight.ports import Tick
+from overnight.executions import Tick
 
 
 def kept(world: World, trigger: str = "schedule") -> list[str]:

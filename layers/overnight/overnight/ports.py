@@ -17,7 +17,7 @@ as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send tha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -34,6 +34,8 @@ from overnight.executions import (
     Pending,
     Reason,
     Status,
+    Stretch,
+    Tick,
     Usage,
 )
 
@@ -60,8 +62,6 @@ __all__ = [
     "RunRequest",
     "SecretStore",
     "Store",
-    "Stretch",
-    "Tick",
     "Transition",
     "WorkQueue",
 ]
@@ -127,7 +127,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionFilter:
-    """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive."""
+    """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive.
+
+    A reason is that of what was skipped or cancelled.
+    """
 
     agent_id: str | None = None
     statuses: tuple[Status, ...] = ()
@@ -136,28 +139,6 @@ class ExecutionFilter:
     reason: Reason | None = None
     since: datetime | None = None
     until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A tick's record in the ledger, or that of a range of like ticks (`until`, `count`)."""
-
-    execution_id: str
-    nominal: datetime
-    until: datetime | None
-    count: int
-    previous: datetime | None
-    status: Status
-    reason: Reason | None
-
-
-class Stretch(NamedTuple):
-    """A stretch of a trigger's ledger: what touches [since, until], UTC."""
-
-    agent_id: str
-    trigger: str
-    since: datetime
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +221,7 @@ class Store(Protocol):
         limit: int = 100,
         deleted: bool = False,
     ) -> Page[tuple[Agent, AgentState]]:
-        """Agents by name: of a status, with triggers of a kind; with `deleted` all of them, those too, by id.
+        """Agents by name, of a status, with triggers of a kind; with `deleted` all, the deleted ones too, by id.
 
         A page may be short, and even empty, while its cursor goes on.
         """

@@ -27,7 +27,7 @@ from overnight.aws.dynamodb.listing import Listing
 from overnight.aws.dynamodb.schema import BY_OWNER
 from overnight.aws.dynamodb.table import Refused, Table
 from overnight.aws.dynamodb.tries import tries
-from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
+from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
     Admission,
     Admitted,
@@ -40,8 +40,6 @@ from overnight.ports import (
     Hook,
     Page,
     Revision,
-    Stretch,
-    Tick,
     Transition,
 )
 

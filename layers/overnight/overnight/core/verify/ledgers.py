@@ -10,7 +10,7 @@ from overnight.agents import Agent, ArmedPeriod
 from overnight.calendar.dates import format_instant
 from overnight.calendar.zones import tzdata_version
 from overnight.core.verify.findings import Finding, Span
-from overnight.ports import Stretch, Tick
+from overnight.executions import Stretch, Tick
 
 __all__ = ["Ledger", "ledgers"]
 

@@ -13,7 +13,8 @@ from overnight.core.verify.findings import Finding, Report, Span
 from overnight.core.verify.ledgers import Ledger, ledgers
 from overnight.core.verify.reach import reachable, slots
 from overnight.errors import Invalid
-from overnight.ports import Store, Stretch
+from overnight.executions import Stretch
+from overnight.ports import Store
 
 __all__ = ["SETTLING", "verify", "verify_page"]
 

@@ -38,8 +38,8 @@ from overnight.embedded.sql.several import among, asked, batches, batches_of_str
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
-from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
-from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Stretch, Tick
+from overnight.executions import Attempt, Execution, FiringKind, Reason, Status, Stretch, Tick
+from overnight.ports import DueExecution, ExecutionFilter, Page, Revision
 
 __all__ = ["Executions"]
 

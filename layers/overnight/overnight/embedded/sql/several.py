@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Text, bindparam, colum
 from sqlalchemy.sql.selectable import CTE
 
 from overnight.embedded.sql.instants import to_us
-from overnight.ports import Stretch
+from overnight.executions import Stretch
 
 __all__ = ["among", "asked", "batches", "batches_of_stretches"]
 

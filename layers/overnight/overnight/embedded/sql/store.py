@@ -19,7 +19,7 @@ from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
 from overnight.embedded.sql.statement import Statement
 from overnight.embedded.sql.uses import Uses
-from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
+from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
     Admission,
     Admitted,
@@ -32,8 +32,6 @@ from overnight.ports import (
     Hook,
     Page,
     Revision,
-    Stretch,
-    Tick,
     Transition,
 )
 
