@@ -222,8 +222,10 @@ class Agents:
 
     def page_with_deleted(self, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
         """All agents, by id."""
+        # PostgreSQL, left to itself, reads the other table from its beginning.
+        beside = [] if cursor is None else [states.c.agent_id > cursors.decode(cursor, str)[0]]
         # Whoever reads them all has no use for what is kept parsed, and would only drive the others out.
-        return self._page(agents.c.id, [], cursor, limit, Agent.model_validate_json)
+        return self._page(agents.c.id, beside, cursor, limit, Agent.model_validate_json)
 
     def _page(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    literal_column,
     select,
     tuple_,
     union_all,
@@ -34,7 +36,7 @@ from overnight.embedded.sql.schema import (
     executions,
 )
 from overnight.embedded.sql.search import PLACE, Place, searches
-from overnight.embedded.sql.several import among, asked, batches, batches_of_stretches
+from overnight.embedded.sql.several import Asked, among, batches, batches_of_stretches, for_each_stretch
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
@@ -135,16 +137,16 @@ _TICKS = Statement(
 _RANGES = Statement(
     select(*_TICK).where(*_OF_TRIGGER, *_reaches_into(bindparam("since"))).order_by(executions.c.nominal)
 )
-_ASKED = asked()
-_OF_EACH = select(_ASKED.c.number, *_TICK).where(
-    executions.c.agent_id == _ASKED.c.agent_id, executions.c.trigger == _ASKED.c.trigger
-)
-_TICKS_OF_EACH = Statement(
-    _OF_EACH.where(*_begins_within(_ASKED.c.first, _ASKED.c.last)).order_by(_ASKED.c.number, executions.c.nominal)
-)
-_RANGES_OF_EACH = Statement(
-    _OF_EACH.where(*_reaches_into(_ASKED.c.first)).order_by(_ASKED.c.number, executions.c.nominal)
-)
+
+
+def _of_each(asked: Asked) -> Select[Any]:
+    return select(literal_column(str(asked.number)), *_TICK).where(
+        executions.c.agent_id == asked.agent_id, executions.c.trigger == asked.trigger
+    )
+
+
+_TICKS_OF_EACH = Statement(for_each_stretch(lambda a: _of_each(a).where(*_begins_within(a.first, a.last))))
+_RANGES_OF_EACH = Statement(for_each_stretch(lambda a: _of_each(a).where(*_reaches_into(a.first))))
 _PRUNABLE = Statement(
     select(executions.c.id)
     .where(
@@ -323,7 +325,7 @@ class Executions:
             found.clear()
             for batch, parameters in batches_of_stretches(wanted):
                 for statement in (_RANGES_OF_EACH, _TICKS_OF_EACH):
-                    for number, *row in reading.all(statement, **parameters):
+                    for number, *row in sorted(reading.all(statement, **parameters), key=itemgetter(2)):
                         found.setdefault(batch[number], []).append(_tick(row))
 
         self._database.read(read)
