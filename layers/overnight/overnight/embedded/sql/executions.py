@@ -1,9 +1,8 @@
 """The rows of executions and their attempts: written by the verbs, and every way they are looked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -14,12 +13,12 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    literal_column,
     select,
     tuple_,
     union_all,
     update,
 )
+from sqlalchemy.sql.selectable import CTE
 
 from overnight import cursors
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
@@ -36,7 +35,7 @@ from overnight.embedded.sql.schema import (
     executions,
 )
 from overnight.embedded.sql.search import PLACE, Place, searches
-from overnight.embedded.sql.several import Asked, among, batches, batches_of_stretches, for_each_stretch
+from overnight.embedded.sql.several import among, asked, batches, batches_of_stretches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
@@ -139,14 +138,24 @@ _RANGES = Statement(
 )
 
 
-def _of_each(asked: Asked) -> Select[Any]:
-    return select(literal_column(str(asked.number)), *_TICK).where(
-        executions.c.agent_id == asked.agent_id, executions.c.trigger == asked.trigger
+def _of_each(conditions: Callable[[CTE], Iterable[ColumnElement[bool] | TextClause]]) -> Mapping[str, Statement]:
+    """What holds of each stretch that is asked for, by dialect."""
+    given = asked()
+    found = (
+        select(*_TICK)
+        .where(executions.c.agent_id == given.c.agent_id, executions.c.trigger == given.c.trigger, *conditions(given))
+        .order_by(executions.c.nominal)
     )
+    # PostgreSQL would rather read a whole history than join by the index where it expects much of each stretch.
+    beside = found.offset(0).lateral()
+    return {
+        "sqlite": Statement(found.with_only_columns(given.c.number, *_TICK)),
+        "postgresql": Statement(select(given.c.number, beside)),
+    }
 
 
-_TICKS_OF_EACH = Statement(for_each_stretch(lambda a: _of_each(a).where(*_begins_within(a.first, a.last))))
-_RANGES_OF_EACH = Statement(for_each_stretch(lambda a: _of_each(a).where(*_reaches_into(a.first))))
+_TICKS_OF_EACH = _of_each(lambda given: _begins_within(given.c.first, given.c.last))
+_RANGES_OF_EACH = _of_each(lambda given: _reaches_into(given.c.first))
 _PRUNABLE = Statement(
     select(executions.c.id)
     .where(
@@ -325,7 +334,7 @@ class Executions:
             found.clear()
             for batch, parameters in batches_of_stretches(wanted):
                 for statement in (_RANGES_OF_EACH, _TICKS_OF_EACH):
-                    for number, *row in sorted(reading.all(statement, **parameters), key=itemgetter(2)):
+                    for number, *row in reading.all(statement[self._database.dialect.name], **parameters):
                         found.setdefault(batch[number], []).append(_tick(row))
 
         self._database.read(read)

@@ -1,16 +1,15 @@
 """What is read for many keys at once: in batches of one size, so that each statement is compiled once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import BindParameter, Column, ColumnElement, CompoundSelect, Select, bindparam, union_all
+from sqlalchemy import BigInteger, Column, ColumnElement, Text, bindparam, column, values
+from sqlalchemy.sql.selectable import CTE
 
 from overnight.embedded.sql.instants import to_us
 from overnight.executions import Stretch
 
-__all__ = ["Asked", "among", "batches", "batches_of_stretches", "for_each_stretch"]
+__all__ = ["among", "asked", "batches", "batches_of_stretches"]
 
 SIZE = 50
 """How many keys a statement has."""
@@ -28,28 +27,18 @@ def batches(keys: Iterable[str]) -> Iterator[Mapping[str, str]]:
         yield {f"key_{n}": batch[min(n, len(batch) - 1)] for n in range(SIZE)}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One stretch of a batch, by parameters."""
-
-    number: int
-    agent_id: BindParameter[str]
-    trigger: BindParameter[str]
-    first: BindParameter[int]
-    last: BindParameter[int]
+_ASKED = {"agent_id": Text, "trigger": Text, "first": BigInteger, "last": BigInteger}
 
 
-def for_each_stretch(query: Callable[[Asked], Select[Any]]) -> CompoundSelect[Any]:
-    """What the query finds for each stretch of a batch, one after the other: so each of them goes by the index.
-
-    Joined with a table of stretches, PostgreSQL would rather read a whole history where it expects much of each.
-    """
-    names = ("agent_id", "trigger", "first", "last")
-    return union_all(*(query(Asked(n, *(bindparam(f"{name}_{n}") for name in names))) for n in range(SIZE)))
+def asked() -> CTE:
+    """A table of the stretches of a batch, with their number in it."""
+    rows = [(n, *(bindparam(f"{name}_{n}", type_=kind) for name, kind in _ASKED.items())) for n in range(SIZE)]
+    columns = (column("number", BigInteger), *(column(name, kind) for name, kind in _ASKED.items()))
+    return values(*columns, name="asked").data(rows).cte("asked")
 
 
 def batches_of_stretches(stretches: Iterable[Stretch]) -> Iterator[tuple[list[Stretch], Mapping[str, object]]]:
-    """Stretches with the parameters of `for_each_stretch`, each once."""
+    """Stretches with the parameters for `asked`, each once."""
     remaining = iter(dict.fromkeys(stretches))
     while batch := list(islice(remaining, SIZE)):
         parameters: dict[str, object] = {}
