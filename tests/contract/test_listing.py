@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from overnight.cursors import encode
 from overnight.errors import Invalid
 from overnight.executions import FiringKind, Reason, Status, Stretch
 from overnight.ports import ExecutionFilter, Revision
@@ -128,7 +129,7 @@ def test_executions_are_found_by_the_reason_why_they_were_skipped(world, monkeyp
         assert _pages(world, replace(where, reason=Reason.OVERLAP), 10) == found
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!", "WzFd", "WyJhIiwxXQ", "bnVsbA", "ä", "[1,2]"])
+@pytest.mark.parametrize("cursor", ["", "x", "!!", "WzFd", "WyJhIiwxXQ", "bnVsbA", "ä", "[1,2]", encode(2**63, 1)])
 def test_a_cursor_that_was_not_given_out_is_refused(world, cursor):
     with pytest.raises(Invalid, match="cursor"):
         world.store.executions(ExecutionFilter(), cursor=cursor)

@@ -1,7 +1,7 @@
 """Listings of what belongs to agents, such as their schedules, in pages that are cut out of pages of agents."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from overnight import cursors
 from overnight.agents import Agent, AgentState
@@ -10,6 +10,9 @@ from overnight.errors import Invalid
 from overnight.ports import Having, Page, Ports
 
 __all__ = ["page_of_parts"]
+
+LONGEST = 200
+"""The longest page that is asked for."""
 
 V = TypeVar("V")
 Views = Callable[[Agent, AgentState], Iterator[V]]
@@ -28,30 +31,40 @@ def page_of_parts(
 
 
 def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    _, skip = _place(cursor)
+    skip = _Place.of(cursor).skip
     found = list(views(*living(ports, ref)))
-    more = _cursor(None, skip + limit) if len(found) > skip + limit else None
+    more = _Place(skip=skip + limit).cursor if len(found) > skip + limit else None
     return Page(tuple(found[skip : skip + limit]), more)
 
 
 def _of_all(ports: Ports, having: Having, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    """Its cursor says which page of agents comes next, and how many parts were given of it."""
-    agents_cursor, skip = _place(cursor)
-    agents = ports.store.agents(having=having, cursor=agents_cursor, limit=limit)
-    parts = [part for agent, state in agents.items for part in views(agent, state)][skip:]
+    place = _Place.of(cursor)
+    size = place.size or limit  # Each of them has a part at least.
+    agents = ports.store.agents(having=having, cursor=place.agents, limit=size)
+    parts = [part for agent, state in agents.items for part in views(agent, state)][place.skip :]
     if len(parts) > limit:
-        return Page(tuple(parts[:limit]), _cursor(agents_cursor, skip + limit))
-    return Page(tuple(parts), agents.cursor and _cursor(agents.cursor, 0))
+        return Page(tuple(parts[:limit]), _Place(place.agents, size, place.skip + limit).cursor)
+    return Page(tuple(parts), _Place(agents.cursor).cursor if agents.cursor is not None else None)
 
 
-def _cursor(agents_cursor: str | None, skip: int) -> str:
-    return cursors.encode(skip, agents_cursor or "")
+class _Place(NamedTuple):
+    """Where a listing goes on: which page of agents, of what size (0: of any), and how many of its parts were given."""
 
+    agents: str | None = None
+    size: int = 0
+    skip: int = 0
 
-def _place(cursor: str | None) -> tuple[str | None, int]:
-    if cursor is None:
-        return None, 0
-    skip, agents_cursor = cursors.decode(cursor, int, str)
-    if int(skip) < 0:
-        raise Invalid.field("cursor", cursors.NONE)
-    return str(agents_cursor) or None, int(skip)
+    @property
+    def cursor(self) -> str:
+        """The place as a cursor."""
+        return cursors.encode(self.agents or "", self.size, self.skip)
+
+    @classmethod
+    def of(cls, cursor: str | None) -> "_Place":
+        """The place of a cursor. Raises Invalid."""
+        if cursor is None:
+            return cls()
+        agents, size, skip = cursors.decode(cursor, str, int, int)
+        if not (0 <= int(size) <= LONGEST and int(skip) >= 0):
+            raise Invalid.field("cursor", cursors.NONE)
+        return cls(str(agents) or None, int(size), int(skip))
