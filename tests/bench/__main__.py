@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all, or what is named; 1 if something could not be measured."""
     from tests.bench.sizes import SIZES  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # as Ctrl-C does: with all that was started
     options = _options(arguments)
     if options.one:
         print(json.dumps(measure_one(options.one, tuple(options.only), options.size)))
@@ -99,10 +101,15 @@ def _all_runs(cases: "Sequence[Case]", size: str, runs: int) -> "tuple[Samples, 
 def _carried_out(case: "Case", size: str, samples: "Samples") -> str | None:
     """Run a case in a process of its own, and keep what it measures; what went wrong, if anything did."""
     command = [sys.executable, "-m", "tests.bench", "--one", case.name, "--size", size, "--only", *case.topics]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["it ended"])[-1]
-    for topic, rows in json.loads(done.stdout.splitlines()[-1]).items():
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            measured, said = child.communicate()
+        except SystemExit:
+            child.terminate()
+            raise
+    if child.returncode:
+        return (said.strip().splitlines() or ["it ended"])[-1]
+    for topic, rows in json.loads(measured.splitlines()[-1]).items():
         for row, figures in rows.items():
             for column, values in figures.items():
                 samples.setdefault(topic, {}).setdefault(row, {}).setdefault(column, []).extend(values)

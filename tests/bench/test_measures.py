@@ -4,10 +4,13 @@
 """
 
 import json
+import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from tests.bench import fill, server
 from tests.bench.measures.filling import ROOT
@@ -45,6 +48,30 @@ def test_a_measure_fills_its_rows(name, one_server):
             assert figures
             assert all(isinstance(value, float | int) for values in figures.values() for value in values)
             assert all(value >= 0 for value in figures.get("earliest, ms", [])), "a tick came early"
+
+
+@pytest.mark.slow
+def test_what_is_ended_ends_with_all_that_it_started(tmp_path):
+    """Also with its PostgreSQL server, which is nobody's child."""
+    command = [sys.executable, "-m", "tests.bench", "--size", "tiny", "--only", "pickup"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment.pop(server.VARIABLE, None)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as bench:
+        while "contest:overnight-postgresql" not in bench.stdout.readline():
+            assert bench.poll() is None
+        assert started_in(tmp_path)
+        bench.terminate()
+    assert bench.returncode == 1
+    deadline = time.monotonic() + 30
+    while (left := started_in(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def started_in(folder):
+    """The servers whose data is in that folder."""
+    found = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return [line for line in found if "postgres" in "".join(line) and any(str(folder) in part for part in line)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -122,15 +122,7 @@ def test_agents_are_listed_by_name_in_pages(world, limit):
     for name in ("c", "a", "e", "b", "d"):
         world.agent(name)
     world.edit(world.store.agent("b"), deleted_at=world.now())
-    names, cursor = [], None
-    while True:
-        page = world.store.agents(cursor=cursor, limit=limit)
-        assert len(page.items) <= limit
-        names += [agent.name for agent, _ in page.items]
-        cursor = page.cursor
-        if cursor is None:
-            break
-    assert names == ["a", "c", "d", "e"]
+    assert _names(world, limit) == ["a", "c", "d", "e"]
 
 
 def test_agents_are_listed_by_status_and_deleted_ones_when_asked_for(world):
@@ -139,6 +131,61 @@ def test_agents_are_listed_by_status_and_deleted_ones_when_asked_for(world):
     assert [agent.id for agent, _ in world.store.agents(status=AgentStatus.PAUSED).items] == [b.id]
     assert [agent.id for agent, _ in world.store.agents(deleted=True).items] == [a.id, b.id, c.id]
     assert [state.agent_id for _, state in world.store.agents(deleted=True, limit=2).items] == [a.id, b.id]
+
+
+def _names(world, limit, **where):
+    names, cursor = [], None
+    while True:
+        page = world.store.agents(**where, cursor=cursor, limit=limit)
+        assert len(page.items) <= limit
+        names += [agent.name for agent, _ in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            return names
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_agents_are_listed_by_what_triggers_them(world, limit):
+    both = [{"name": "h", "webhook": {}}, {"name": "t", "interval": {"hours": 1}}, {"name": "u", "cron": "@daily"}]
+    a, b = world.agent("a", triggers=both), world.agent("b", triggers=both[:1])
+    world.agent("c", triggers=[{"name": "e", "event": {"name": "a.b"}}])
+    d, e = world.agent("d", triggers=both[1:]), world.agent("e", triggers=both)
+
+    def listed():
+        return ["".join(_names(world, limit, having=kind)) for kind in ("webhook", "schedule")]
+
+    assert listed() == ["abe", "ade"]
+    world.edit(e, deleted_at=world.now())
+    world.edit(b, version=2, document=world.document("b", triggers=both[1:2]))
+    world.edit(d, version=2, document=world.document("x", triggers=both))
+    assert listed() == ["ax", "abx"]
+    world.edit(a, version=2, document=world.document("a"))
+    assert listed() == ["x", "bx"]
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_agents_are_listed_by_the_status_that_they_have_now(world, limit):
+    triggers = [{"name": "h", "webhook": {}}]
+    a, b, c = world.agent("a", triggers=triggers), world.agent("b"), world.agent("c", triggers=triggers)
+
+    def listed(**where):
+        return ["".join(_names(world, limit, status=AgentStatus(status), **where)) for status in ("ACTIVE", "ERROR")]
+
+    def become(agent, status):
+        world.store.transition(
+            agent.id, lambda _, state: Transition(state.model_copy(update={"status": AgentStatus(status)}))
+        )
+
+    assert listed() == ["abc", ""]
+    become(a, "ERROR")
+    become(c, "ERROR")
+    assert listed() == ["b", "ac"]
+    assert listed(having="webhook") == ["", "ac"]
+    world.edit(c, version=2, document=world.document("d"))
+    become(a, "ACTIVE")
+    assert listed() == ["ab", "d"]
+    world.edit(b, deleted_at=world.now())
+    assert listed() == ["a", "d"]
 
 
 def test_subscribers_are_those_of_the_current_definition(world):
@@ -199,7 +246,7 @@ def test_armed_periods_are_opened_and_closed_with_their_agent(world):
     write(_period(agent, "b", hours[0], hours[1], "edited"), _period(agent, "b", hours[2]))
 
     def found(since, until):
-        periods = world.store.periods(agent.id, since, until)
+        periods = world.store.periods([agent.id], since, until)
         return [(one.trigger, one.since, one.until, one.ended) for one in periods]
 
     a = ("a", hours[1], None, None)
@@ -208,7 +255,20 @@ def test_armed_periods_are_opened_and_closed_with_their_agent(world):
     assert found(hours[0], hours[1]) == [first]
     assert found(hours[1] + timedelta(seconds=1), hours[2]) == [a]
     assert found(hours[3], hours[3] + timedelta(days=1)) == [a, second]
-    assert world.store.periods("ghost", hours[0], hours[3]) == []
+    assert world.store.periods(["ghost"], hours[0], hours[3]) == []
+
+
+def test_states_and_armed_periods_of_many_agents_are_read_at_once(world):
+    start = world.now()
+    agents = [world.agent(f"a{n}", triggers=[{"name": "b", "cron": "0 8 * * *"}]) for n in range(60)]
+    for agent in agents:
+        armed = _period(agent, "b", start)
+        world.store.change_agent(agent.id, lambda agent, state, armed=armed: Change(agent, Transition(state), (armed,)))
+    ids = [agent.id for agent in agents]
+    found = world.store.periods(["ghost", *ids], start, start + timedelta(hours=1))
+    assert sorted(period.agent_id for period in found) == sorted(ids)
+    assert world.store.states(["ghost", *ids]) == {agent.id: world.state(agent) for agent in agents}
+    assert world.store.states([]) == {}
 
 
 def test_what_is_left_of_a_deleted_agent_goes_with_its_last_execution(world):

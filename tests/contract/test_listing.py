@@ -1,11 +1,13 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from overnight.cursors import encode
 from overnight.errors import Invalid
-from overnight.executions import FiringKind, Reason, Status
+from overnight.executions import FiringKind, Reason, Status, Stretch
 from overnight.ports import ExecutionFilter, Revision
 
 
@@ -67,8 +69,13 @@ def test_pages_are_steady_whatever_is_inserted_and_changed_meanwhile(world):
     trigger=st.sampled_from([None, "hourly"]),
     span=st.tuples(st.none() | st.integers(0, 4), st.none() | st.integers(0, 4)),
     limit=st.integers(1, 5),
+    most_read=st.sampled_from([1, 3, 10_000]),
 )
-def test_a_filter_finds_what_it_says_and_all_of_it(world, rows, agent, statuses, kinds, trigger, span, limit):
+def test_a_filter_finds_what_it_says_and_all_of_it(
+    world, monkeypatch, rows, agent, statuses, kinds, trigger, span, limit, most_read
+):
+    for module in ("overnight.embedded.sql.search", "overnight.aws.dynamodb.listing"):
+        monkeypatch.setattr(f"{module}.MOST_READ", most_read)
     world.now.pass_(days=1)
     start = world.now()
     agents = [world.agent(world.fresh("a")) for _ in range(3)]
@@ -101,14 +108,28 @@ def test_a_filter_finds_what_it_says_and_all_of_it(world, rows, agent, statuses,
     assert _pages(world, where, limit) == expected
 
 
-def test_executions_are_found_by_the_reason_why_they_were_skipped(world):
-    agent = world.agent()
-    skipped = world.admit(agent, status=Status.SKIPPED, reason=Reason.OVERLAP).execution
+@pytest.mark.parametrize("most_read", [1, 10_000])
+def test_executions_are_found_by_the_reason_why_they_were_skipped(world, monkeypatch, most_read):
+    for module in ("overnight.embedded.sql.search", "overnight.aws.dynamodb.listing"):
+        monkeypatch.setattr(f"{module}.MOST_READ", most_read)
+    agent, other = world.agent("a"), world.agent("b")
+    skipped = [
+        world.admit(each, status=Status.SKIPPED, reason=Reason.OVERLAP).execution for each in (agent, other, agent)
+    ]
+    cancelled = world.admit(other, status=Status.CANCELLED, reason=Reason.OVERLAP).execution
     world.admit(agent, status=Status.SKIPPED, reason=Reason.PAUSED)
-    assert _pages(world, ExecutionFilter(reason=Reason.OVERLAP), 10) == [skipped]
+    world.admit(agent, status=Status.SUCCEEDED)
+    for where, found in (
+        (ExecutionFilter(), [cancelled, *skipped[::-1]]),
+        (ExecutionFilter(agent_id=agent.id), [skipped[2], skipped[0]]),
+        (ExecutionFilter(statuses=(Status.SKIPPED,)), skipped[::-1]),
+        (ExecutionFilter(statuses=(Status.CANCELLED, Status.SUCCEEDED)), [cancelled]),
+        (ExecutionFilter(kinds=(FiringKind.WEBHOOK,)), []),
+    ):
+        assert _pages(world, replace(where, reason=Reason.OVERLAP), 10) == found
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!", "WzFd", "WyJhIiwxXQ", "bnVsbA", "ä", "[1,2]"])
+@pytest.mark.parametrize("cursor", ["", "x", "!!", "WzFd", "WyJhIiwxXQ", "bnVsbA", "ä", "[1,2]", encode(2**63, 1)])
 def test_a_cursor_that_was_not_given_out_is_refused(world, cursor):
     with pytest.raises(Invalid, match="cursor"):
         world.store.executions(ExecutionFilter(), cursor=cursor)
@@ -200,6 +221,35 @@ def test_the_ledger_has_every_record_that_touches_the_time_asked_for_in_order(wo
     _tick(world, other, 2)
     _tick(world, agent, 2, kind=FiringKind.BACKFILL)
     assert _ledger(world, agent, since, until) == found
+
+
+def test_several_ledgers_are_read_at_once(world):
+    agents = [world.agent(f"a{n}") for n in range(60)]
+    for n, agent in enumerate(agents):
+        _tick(world, agent, 1 + n % 3)
+        _tick(world, agent, 5, until=9)
+        _tick(world, agent, 2, trigger="daily")
+    at = [START + timedelta(hours=hour) for hour in range(10)]
+    asked = [
+        *(Stretch(agent.id, "hourly", at[n % 4], at[6]) for n, agent in enumerate(agents)),
+        Stretch(agents[0].id, "daily", at[0], at[9]),
+        Stretch(agents[0].id, "hourly", at[7], at[8]),
+        Stretch(agents[0].id, "hourly", at[3], at[4]),
+        Stretch("ghost", "hourly", at[0], at[9]),
+    ]
+    found = world.store.ledgers(asked)
+    assert {stretch: ticks for stretch in asked if (ticks := list(found.get(stretch, ())))} == {
+        stretch: ticks for stretch in asked if (ticks := list(world.store.ticks(*stretch)))
+    }
+    assert not found.get(asked[-1])
+    assert world.store.ledgers([]) == {}
+
+
+def test_executions_are_read_by_their_ids(world):
+    agent = world.agent()
+    made = {execution.id: execution for execution in (world.admit(agent).execution for _ in range(60))}
+    assert world.store.each_execution(["ghost", *made]) == made
+    assert world.store.each_execution([]) == {}
 
 
 def test_a_long_ledger_is_read_to_its_end(world, monkeypatch):

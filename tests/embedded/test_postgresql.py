@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 from tests.support import postgresql
 
-from overnight.agents import Agent, AgentDocument, AgentState, Armed
+from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Armed
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, migrations, open_database, schema
 from overnight.embedded.sql.deployment import agreed_key
 from overnight.embedded.sql.secrets import SqlSecretStore
@@ -56,8 +56,8 @@ def store_on(database: Database) -> SqlStore:
     return SqlStore(database, SqlWorkQueue(database, database.now), lambda *_: None, database.now)
 
 
-def make_agent(store: SqlStore, database: Database, name: str) -> Agent:
-    document = AgentDocument.model_validate({"name": name, "flow": {"python": "m:f"}})
+def make_agent(store: SqlStore, database: Database, name: str, **fields: object) -> Agent:
+    document = AgentDocument.model_validate({"name": name, "flow": {"python": "m:f"}, **fields})
     agent = Agent(id=name * 32, document=document, created_at=database.now(), updated_at=database.now())
     store.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
     return agent
@@ -129,12 +129,25 @@ def test_what_is_acknowledged_is_durable_whatever_the_server_does_for_others(url
 
 @pytest.mark.parametrize("version", range(1, migrations.VERSION))
 def test_a_database_of_an_earlier_release_is_brought_up_to_date(url, open_one, version):
-    open_one().close()
+    database = open_one()
+    triggers = [{"name": "h", "webhook": {}}, {"name": "t", "cron": "@daily"}]
+    agent = make_agent(store_on(database), database, "a", triggers=triggers)
+    database.close()
     new = _layout(url)
-    made_by = {2: "TABLE hooks", 3: "TABLE uses, blobs, secrets, deployment", 4: "INDEX executions_fired"}
+    take_back = {
+        2: "DROP TABLE hooks",
+        3: "DROP TABLE uses, blobs, secrets, deployment",
+        4: "DROP INDEX executions_fired",
+        5: """
+            DROP INDEX executions_by_reason, agents_by_status, agents_with_schedules, agents_with_webhooks;
+            ALTER TABLE states ADD COLUMN status TEXT NOT NULL DEFAULT '';
+            UPDATE states SET status = (SELECT status FROM agents WHERE agents.id = states.agent_id);
+            ALTER TABLE agents DROP COLUMN status, DROP COLUMN schedules, DROP COLUMN webhooks;
+        """,
+    }
     with psycopg.connect(url, autocommit=True) as connection:
-        for step in range(version + 1, migrations.VERSION + 1):
-            connection.execute(f"DROP {made_by[step]}")
+        for step in range(migrations.VERSION, version, -1):
+            connection.execute(take_back[step])
         connection.execute("UPDATE schema_version SET version = %s", (version,))
     threads = [threading.Thread(target=open_one) for _ in range(4)]  # all engines at once
     for thread in threads:
@@ -142,6 +155,10 @@ def test_a_database_of_an_earlier_release_is_brought_up_to_date(url, open_one, v
     for thread in threads:
         thread.join(60)
     assert _layout(url) == new
+    store = store_on(open_one())
+    for where in ({"status": AgentStatus.STOPPED}, {"having": "webhook"}, {"having": "schedule"}):
+        assert [found for found, _ in store.agents(**where).items] == [agent]
+    assert store.agents(status=AgentStatus.PAUSED).items == ()
 
 
 def _layout(url: str) -> list[tuple]:

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from sqlalchemy import insert
 
-from overnight.agents import Agent, AgentDocument, AgentState
+from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.embedded.sql import (
     SqlStore,
     SqlWorkQueue,
@@ -58,20 +58,31 @@ def database(path):
     opened.close()
 
 
-MADE_BY = {
-    2: ("TABLE hooks",),
-    3: ("TABLE uses", "TABLE blobs", "TABLE secrets", "TABLE deployment"),
-    4: ("INDEX executions_fired",),
+TAKE_BACK = {
+    2: ("DROP TABLE hooks",),
+    3: ("DROP TABLE uses", "DROP TABLE blobs", "DROP TABLE secrets", "DROP TABLE deployment"),
+    4: ("DROP INDEX executions_fired",),
+    5: (
+        "DROP INDEX executions_by_reason",
+        "DROP INDEX agents_by_status",
+        "DROP INDEX agents_with_schedules",
+        "DROP INDEX agents_with_webhooks",
+        "ALTER TABLE states ADD COLUMN status TEXT NOT NULL DEFAULT ''",
+        "UPDATE states SET status = (SELECT status FROM agents WHERE agents.id = states.agent_id)",
+        "ALTER TABLE agents DROP COLUMN status",
+        "ALTER TABLE agents DROP COLUMN schedules",
+        "ALTER TABLE agents DROP COLUMN webhooks",
+    ),
 }
-"""What each version brought."""
+"""How to take back what each version brought."""
 
 
 def _set_back(path, version):
     """Make it a database of an earlier version."""
     with sqlite3.connect(path) as connection:
-        for step in range(version + 1, migrations.VERSION + 1):
-            for made in MADE_BY[step]:
-                connection.execute(f"DROP {made}")
+        for step in range(migrations.VERSION, version, -1):
+            for sql in TAKE_BACK[step]:
+                connection.execute(sql)
         connection.execute("UPDATE schema_version SET version = ?", (version,))
     connection.close()
 
@@ -129,7 +140,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(path, monkeypatch):
     connection.close()
 
 
-def test_a_database_of_version_1_learns_the_addresses_of_its_webhooks(path):
+def test_a_database_of_version_1_learns_what_its_agents_are_found_by(path):
     database = open_database(f"sqlite:///{path}")
     document = AgentDocument.model_validate(
         {
@@ -140,7 +151,7 @@ def test_a_database_of_version_1_learns_the_addresses_of_its_webhooks(path):
     )
     agent = Agent(id="a" * 32, document=document, created_at=START, updated_at=START)
     store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda *_: None, lambda: START)
-    store.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
+    store.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id, status=AgentStatus.PAUSED))))
     kept = store.hook(hook_id(agent.id, "in"))
     database.close()
     _set_back(path, 1)
@@ -149,6 +160,9 @@ def test_a_database_of_version_1_learns_the_addresses_of_its_webhooks(path):
     store = SqlStore(database, SqlWorkQueue(database, lambda: START), lambda *_: None, lambda: START)
     assert store.hook(hook_id(agent.id, "in")) == kept
     assert store.hook(hook_id(agent.id, "t")) is None
+    for where in ({"status": AgentStatus.PAUSED}, {"having": "webhook"}, {"having": "schedule"}):
+        assert [found for found, _ in store.agents(**where).items] == [agent]
+    assert store.agents(status=AgentStatus.STOPPED).items == ()
     database.close()
 
 

@@ -396,7 +396,7 @@ def test_an_edit_arms_only_the_triggers_that_changed(world: World):
     assert after.schedules["changed"].since == after.anchors["changed"] == world.now
     assert after.schedules["new"].next == world.now + timedelta(minutes=3)
     assert set(after.schedules) == {"kept", "changed", "new"}
-    periods = world.store.periods(world.subjects["agent"], world.began, world.now + timedelta(days=1))
+    periods = world.store.periods([world.subjects["agent"]], world.began, world.now + timedelta(days=1))
     assert [(p.trigger, p.since, p.until, p.ended) for p in periods] == [
         ("changed", world.began, world.now, "edited"),
         ("changed", world.now, None, None),

@@ -12,7 +12,7 @@ from tests.support.world import BEGIN, World, instant, statuses
 
 from overnight.core import fire, lifecycle
 from overnight.core.ledger import alarm_at
-from overnight.ports import Tick
+from overnight.executions import Tick
 
 
 def kept(world: World, trigger: str = "schedule") -> list[str]:
@@ -394,7 +394,7 @@ def test_closing_a_period_records_every_tick_up_to_that_moment(world: World, ver
     CLOSING[verb](world)
     assert sum(tick.count for tick in world.ledger()) == 30
     assert len(world.rows()) > before
-    (period, *_) = world.store.periods(world.subjects["agent"], world.began, world.now + timedelta(days=1))
+    (period, *_) = world.store.periods([world.subjects["agent"]], world.began, world.now + timedelta(days=1))
     ended = {"pause": "paused", "stop": "stopped", "delete": "deleted", "edit": "edited", "fail": "error"}
     assert (period.until, period.ended) == (world.now, ended[verb])
     assert not world.state().catch_up

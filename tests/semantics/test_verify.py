@@ -10,10 +10,12 @@ import pytest
 from tests.support.flows import failed
 from tests.support.world import BEGIN, World
 
+from overnight import cursors
 from overnight.agents import AgentState, CatchUpPlan, Settlement, Slot, Waiting
 from overnight.core import lifecycle, run, verify
 from overnight.core.decide import decide
-from overnight.errors import NoFreeSlot
+from overnight.core.verify import ledgers, walk
+from overnight.errors import Invalid, NoFreeSlot
 from overnight.executions import Execution, Firing, FiringKind, Reason
 from overnight.ports import Admission, Revision, Transition
 
@@ -210,12 +212,28 @@ DAMAGE: list[tuple[Callable[[World], None], str]] = [
 ]
 
 
+def told(report: verify.Report) -> tuple[Any, ...]:
+    """What a report says, in an order of its own."""
+    return report.agents, report.ticks, report.executions, sorted(map(str, report.findings))
+
+
+def in_small_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
+    """What a walk says that takes many pages: an agent each, three ticks of its ledger, an execution."""
+    with monkeypatch.context() as small:
+        for name, most in (("AGENTS", 1), ("TICKS", 3), ("EXECUTIONS", 1)):
+            small.setattr(walk, name, most)
+        return told(world.verify())
+
+
 @pytest.mark.parametrize(("damage", "kind"), DAMAGE, ids=[damage.__name__ for damage, _ in DAMAGE])
-def test_damage_is_found(damaged: World, damage: Callable[[World], None], kind: str):
+def test_damage_is_found_also_in_small_pages(
+    damaged: World, damage: Callable[[World], None], kind: str, monkeypatch: pytest.MonkeyPatch
+):
     damage(damaged)
     report = damaged.verify()
     assert {finding.kind for finding in report.findings} == {kind}, report.findings
     assert {finding.agent for finding in report.findings} == {"agent"}
+    assert in_small_pages(damaged, monkeypatch) == told(report)
 
 
 def test_a_finding_names_agent_trigger_time_and_execution(damaged: World):
@@ -250,10 +268,13 @@ def test_only_the_range_asked_for_is_looked_at(damaged: World):
 
 
 def test_under_another_release_of_tzdata_the_records_prove_themselves(damaged: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verify, "tzdata_version", lambda: "2099z")
+    monkeypatch.setattr(ledgers, "tzdata_version", lambda: "2099z")
     assert damaged.verify().ok
-    lose_tick(damaged)
-    assert [finding.kind for finding in damaged.verify().findings] == ["unverifiable"]
+    assert in_small_pages(damaged, monkeypatch) == told(damaged.verify())
+    for execution in damaged.rows()[2:7:2]:
+        damaged.lose(execution)
+        assert {finding.kind for finding in damaged.verify().findings} == {"unverifiable"}
+        assert in_small_pages(damaged, monkeypatch) == told(damaged.verify())
 
 
 def test_a_deleted_agents_history_is_looked_at_too(damaged: World):
@@ -261,6 +282,40 @@ def test_a_deleted_agents_history_is_looked_at_too(damaged: World):
     assert damaged.verify().ok
     lose_tick(damaged)
     assert [finding.kind for finding in damaged.verify().findings] == ["hole"]
+
+
+def test_a_page_holds_few_ticks_and_says_where_to_go_on(damaged: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(walk, "TICKS", 4)
+    damaged.agent("other", cron="*/10 * * * *")
+    lose_tick(damaged)
+    cursor, pages = None, []
+    while not pages or cursor:
+        page = verify.verify_page(damaged.store, damaged.now, BEGIN, damaged.now, settling=timedelta(), cursor=cursor)
+        pages.append(page)
+        cursor = page.cursor
+    assert len(pages) == 3
+    assert max(page.ticks for page in pages) == 4
+    assert sum(page.agents for page in pages) == 2
+    assert [finding.kind for page in pages for finding in page.findings] == ["hole"]
+
+
+def test_a_walk_ends_when_it_has_found_enough(damaged: World, monkeypatch: pytest.MonkeyPatch):
+    for row in damaged.rows():
+        damaged.lose(row)
+    monkeypatch.setattr(walk, "TICKS", 4)
+    monkeypatch.setattr(walk, "MOST", 5)
+    report = damaged.verify()
+    assert len(report.findings) == 8
+    assert report.cursor is not None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "!", cursors.encode("agents"), cursors.encode("x", "", "", ""), cursors.encode("agents", "", "", "x")],
+)
+def test_a_cursor_that_was_not_given_out_is_refused(world: World, cursor: str):
+    with pytest.raises(Invalid, match="cursor"):
+        verify.verify_page(world.store, world.now, BEGIN, world.now, cursor=cursor)
 
 
 def test_a_long_range_is_looked_at_quickly(world: World):

@@ -37,7 +37,7 @@ class Watched:
         self._name = name
         self._after = after
 
-    def together(self, work: Callable[[], Any], **touched: Any) -> Any:  # noqa: ARG002
+    def together(self, work: Callable[[], Any], **touched: Any) -> Any:
         """One after another, as on an engine whose verbs share no transaction: there may be a crash between any two."""
         return work()
 

@@ -34,8 +34,8 @@ from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.bus import LocalBus
 from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.sql import Database, SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
-from overnight.executions import AttemptOutcome, Event, Execution, Message
-from overnight.ports import ExecutionFilter, Ports, RunReport, Store, Tick
+from overnight.executions import AttemptOutcome, Event, Execution, Message, Tick
+from overnight.ports import ExecutionFilter, Ports, RunReport, Store
 
 __all__ = ["STORES", "World", "instant", "statuses"]
 

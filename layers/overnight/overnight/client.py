@@ -17,6 +17,9 @@ DEFAULT_URL = "http://127.0.0.1:8321"
 PAGE = 200
 """The longest page that the API gives."""
 
+MOST_FINDINGS = 1_000
+"""After so many findings `verify` looks no further."""
+
 View: TypeAlias = dict[str, Any]
 """What the API answered, as it is."""
 
@@ -296,8 +299,18 @@ class Client(AbstractContextManager["Client"]):
         self._send("DELETE", _secret(name))
 
     def verify(self, *, agent: str | None = None, since: str | None = None, until: str | None = None) -> View:
-        """What the ledger proves: `ok`, `findings` and counts."""
-        return self._view("GET", "/api/v1/verify", params={"agent": agent, "since": since, "until": until})
+        """What the ledger proves: `ok`, `findings` and counts, of all pages; it ends early after 1,000 findings.
+
+        Then `cursor` says that there was more to look at.
+        """
+        where = {"agent": agent, "since": since, "until": until}
+        report = self._view("GET", _VERIFY, params=where)
+        while report.get("cursor") and len(report["findings"]) < MOST_FINDINGS:
+            where |= {name: report[name] for name in ("since", "until", "cursor")}
+            page = self._view("GET", _VERIFY, params=where)
+            report |= {"ok": report["ok"] and page["ok"], "cursor": page.get("cursor")}
+            report |= {name: report[name] + page[name] for name in ("findings", "agents", "ticks", "executions")}
+        return report
 
     def health(self) -> View:
         """Whether it answers: `status` and `version`."""
@@ -343,6 +356,7 @@ class Client(AbstractContextManager["Client"]):
 
 
 _AGENTS = "/api/v1/background_agents"
+_VERIFY = "/api/v1/verify"
 
 
 def _agent(ref: str, *verb: str) -> str:

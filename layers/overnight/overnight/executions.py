@@ -1,8 +1,10 @@
 """A firing is one reason to run; an execution is its durable record; an attempt is one try of the flow."""
 
 import hashlib
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
@@ -23,6 +25,8 @@ __all__ = [
     "Pending",
     "Reason",
     "Status",
+    "Stretch",
+    "Tick",
     "Usage",
     "execution_id",
 ]
@@ -279,3 +283,25 @@ class Pending(Event):
     after: str | None = None
     refused: tuple[str, ...] = ()
     done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick's record in the ledger, or that of a range of like ticks (`until`, `count`)."""
+
+    execution_id: str
+    nominal: datetime
+    until: datetime | None
+    count: int
+    previous: datetime | None
+    status: Status
+    reason: Reason | None
+
+
+class Stretch(NamedTuple):
+    """A stretch of a trigger's ledger: what touches [since, until], UTC."""
+
+    agent_id: str
+    trigger: str
+    since: datetime
+    until: datetime

@@ -17,7 +17,7 @@ as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send tha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -34,6 +34,8 @@ from overnight.executions import (
     Pending,
     Reason,
     Status,
+    Stretch,
+    Tick,
     Usage,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "EventBus",
     "ExecutionFilter",
     "FlowRunner",
+    "Having",
     "Hook",
     "Observer",
     "Page",
@@ -59,12 +62,15 @@ __all__ = [
     "RunRequest",
     "SecretStore",
     "Store",
-    "Tick",
     "Transition",
     "WorkQueue",
 ]
 
 T = TypeVar("T")
+
+
+Having = Literal["schedule", "webhook"]
+"""Kinds of triggers by which agents are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionFilter:
-    """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive."""
+    """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive.
+
+    A reason is that of what was skipped or cancelled.
+    """
 
     agent_id: str | None = None
     statuses: tuple[Status, ...] = ()
@@ -130,19 +139,6 @@ class ExecutionFilter:
     reason: Reason | None = None
     since: datetime | None = None
     until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A tick's record in the ledger, or that of a range of like ticks (`until`, `count`)."""
-
-    execution_id: str
-    nominal: datetime
-    until: datetime | None
-    count: int
-    previous: datetime | None
-    status: Status
-    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +213,24 @@ class Store(Protocol):
         """The agent of that id or name with its state, consistent. Raises AgentNotFound."""
 
     def agents(
-        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+        self,
+        *,
+        status: AgentStatus | None = None,
+        having: Having | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        deleted: bool = False,
     ) -> Page[tuple[Agent, AgentState]]:
-        """Agents by name; with `deleted`, the deleted ones too, by id."""
+        """Agents by name, of a status, with triggers of a kind; with `deleted` all, the deleted ones too, by id.
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
+        A page may be short, and even empty, while its cursor goes on.
+        """
+
+    def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
 
     def forget_agent(self, agent_id: str) -> None:
         """Remove what is left of a deleted agent, once its last execution is gone."""
@@ -265,8 +273,11 @@ class Store(Protocol):
     def execution(self, execution_id: str) -> Execution:
         """The execution of that id. Raises ExecutionNotFound."""
 
+    def each_execution(self, execution_ids: Iterable[str]) -> Mapping[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+
     def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
-        """Executions, newest first."""
+        """Executions, newest first; a page may be short, and even empty, while its cursor goes on."""
 
     def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
         """Executions that are not terminal, in any order (for `verify`)."""
@@ -276,6 +287,9 @@ class Store(Protocol):
 
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
         """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> Mapping[Stretch, Sequence[Tick]]:
+        """What `ticks` gives of each of these; those that are empty may be left out."""
 
     # What the watchdog reads: hints, always read again before anything is done
 

@@ -196,4 +196,4 @@ def test_a_process_remembers_so_many_agents_and_no_more(table, monkeypatch):
         on.create_agent(Change(agent, Transition(AgentState(agent_id=agent.id))))
         assert on.agent_version(agent.id, 1) == agent
     assert len(on._gates._agents) <= 3
-    assert len(on._agents._versions) <= 3
+    assert on._agents._version.cache_info().currsize <= 3

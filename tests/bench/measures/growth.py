@@ -13,7 +13,7 @@ from tests.bench.sizes import Sizes
 from tests.support.engine_process import EngineProcess, eventually
 
 from overnight.client import Client
-from overnight.embedded.sql.paging import encode
+from overnight.cursors import encode
 
 __all__ = ["agents", "history"]
 
@@ -100,6 +100,8 @@ def _calls(client: Client, many: int) -> dict[str, Call]:
         "list failed executions, ms": lambda: client.executions(status="failed"),
         "list failed executions of an agent, ms": lambda: client.executions(agent=agent, status="failed"),
         "list executions by webhooks, of which there are none, ms": lambda: client.executions(kind="webhook"),
+        "list executions by a reason that none has, ms": lambda: client.executions(reason="depth"),
+        "list executions of a trigger that none has, ms": lambda: client.executions(trigger="none"),
         "show an execution, ms": lambda: client.execution(execution),
         "trigger, ms": lambda: client.trigger(agent),
         "verify an agent, half an hour, ms": lambda: client.verify(agent=agent, since=since),

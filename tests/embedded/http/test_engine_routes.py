@@ -1,6 +1,7 @@
 """Events, schedules, secrets, verify, health, schema, metrics: what is asked of the engine as a whole."""
 
 from collections.abc import Callable
+from itertools import cycle
 
 import httpx
 import pytest
@@ -77,19 +78,16 @@ def test_schedules_are_listed_in_words_for_people(client: httpx.Client, create: 
     }
 
 
-def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(
-    client: httpx.Client, create: Create, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("overnight.api.agent_parts.AGENTS_AT_ONCE", 2)
+def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(client: httpx.Client, create: Create) -> None:
     for name in "abcde":
         create(name, triggers=[{"name": f"t{n}", "interval": {"hours": n + 1}} for n in range(3)])
     create("f", triggers=ON_DATASET)
     expected = [f"{name}{n}" for name in "abcde" for n in range(3)]
-    for limit in (1, 4, 6, 200):
+    for limits in ((1,), (4,), (6,), (200,), (4, 1, 2)):
         seen: list[str] = []
-        query: dict[str, object] = {"limit": limit}
-        while True:
-            page = client.get("/api/v1/schedules", params=query).json()
+        query: dict[str, object] = {}
+        for limit in cycle(limits):
+            page = client.get("/api/v1/schedules", params=query | {"limit": limit}).json()
             assert len(page["items"]) <= limit
             seen += [item["agent"] + item["trigger"][1:] for item in page["items"]]
             if page["cursor"] is None:
@@ -102,19 +100,14 @@ def test_a_page_of_schedules_may_end_in_the_midst_of_an_agent(
     assert rest["cursor"] is None
 
 
-def test_a_listing_looks_at_a_bounded_number_of_agents_and_goes_on(
-    client: httpx.Client, create: Create, monkeypatch: pytest.MonkeyPatch
+def test_a_listing_is_as_long_as_was_asked_for_however_few_agents_have_what_it_lists(
+    client: httpx.Client, create: Create
 ) -> None:
-    monkeypatch.setattr("overnight.api.agent_parts.AGENTS_AT_ONCE", 2)
-    monkeypatch.setattr("overnight.api.agent_parts.MOST_AGENTS", 4)
     for name in "abcdefghij":
         create(name, triggers=[{"name": "t", "interval": {"hours": 1}}] if name in "aj" else ON_DATASET)
-    pages = [client.get("/api/v1/schedules").json()]
-    while pages[-1]["cursor"]:
-        pages.append(client.get("/api/v1/schedules", params={"cursor": pages[-1]["cursor"]}).json())
-    assert [[item["agent"] for item in page["items"]] for page in pages] == [["a"], [], ["j"]]
-    with Client(str(client.base_url)) as filling:
-        assert [item["agent"] for item in filling.schedules(limit=2)["items"]] == ["a", "j"]
+    page = client.get("/api/v1/schedules", params={"limit": 2}).json()
+    assert ([item["agent"] for item in page["items"]], page["cursor"]) == (["a", "j"], None)
+    assert client.get("/api/v1/webhooks").json() == {"items": [], "cursor": None}
 
 
 def test_secrets_are_set_and_forgotten_and_never_shown(client: httpx.Client, engine: Engine) -> None:
@@ -138,6 +131,25 @@ def test_verify_proves_the_ledger(client: httpx.Client, engine: Engine, create: 
     assert not broken["ok"]
     hole = next(finding for finding in broken["findings"] if finding["kind"] == "hole")
     assert (hole["agent"], hole["trigger"], hole["at"]) == ("report", "schedule", "2026-11-20T13:00:00Z")
+
+
+def test_verify_goes_page_by_page_and_the_client_through_all_of_them(
+    client: httpx.Client, engine: Engine, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcde":
+        create(name, schedule={"interval": {"hours": 1}})
+    engine.after(3 * 3_600)
+    whole = client.get("/api/v1/verify").json()
+    assert (whole["agents"], whole["cursor"]) == (5, None)
+    monkeypatch.setattr("overnight.core.verify.walk.AGENTS", 2)
+    page = client.get("/api/v1/verify").json()
+    assert (page["agents"], len(page["findings"]) < len(whole["findings"])) == (2, True)
+    with Client(str(client.base_url)) as walking:
+        walked = walking.verify()
+    for report in (walked, whole):
+        report["findings"].sort(key=str)
+    assert walked == whole
+    assert client.get("/api/v1/verify", params={"cursor": "x"}).status_code == 422
 
 
 def test_health_asks_the_store(client: httpx.Client, engine: Engine) -> None:

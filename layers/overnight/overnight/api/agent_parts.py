@@ -1,69 +1,70 @@
 """Listings of what belongs to agents, such as their schedules, in pages that are cut out of pages of agents."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from overnight import cursors
 from overnight.agents import Agent, AgentState
 from overnight.api.agent_views import living
 from overnight.errors import Invalid
-from overnight.ports import Page, Ports
+from overnight.ports import Having, Page, Ports
 
 __all__ = ["page_of_parts"]
 
-AGENTS_AT_ONCE = 100
-MOST_AGENTS = 1_000
-"""How many agents are looked at for one page: whoever asks for what few of them have must not wait for all of them."""
+LONGEST = 200
+"""The longest page that is asked for."""
 
 V = TypeVar("V")
 Views = Callable[[Agent, AgentState], Iterator[V]]
 
 
-def page_of_parts(ports: Ports, agent: str | None, views: Views[V], *, cursor: str | None, limit: int) -> Page[V]:
-    """A page of what `views` gives of each agent, or of one (an id or a name). Raises AgentNotFound, Invalid."""
-    return _of_all(ports, views, cursor, limit) if agent is None else _of_one(ports, agent, views, cursor, limit)
+def page_of_parts(
+    ports: Ports, agent: str | None, having: Having, views: Views[V], *, cursor: str | None, limit: int
+) -> Page[V]:
+    """A page of what `views` gives of each agent that has triggers of that kind, or of one agent (an id or a name).
+
+    Raises AgentNotFound, Invalid.
+    """
+    if agent is not None:
+        return _of_one(ports, agent, views, cursor, limit)
+    return _of_all(ports, having, views, cursor, limit)
 
 
 def _of_one(ports: Ports, ref: str, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    _, skip = _place(cursor)
+    skip = _Place.of(cursor).skip
     found = list(views(*living(ports, ref)))
-    more = _cursor(None, skip + limit) if len(found) > skip + limit else None
+    more = _Place(skip=skip + limit).cursor if len(found) > skip + limit else None
     return Page(tuple(found[skip : skip + limit]), more)
 
 
-def _of_all(ports: Ports, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
-    """Its cursor says which page of agents comes next, and how many parts were given of it.
-
-    A page may be short, and even empty, while its cursor goes on.
-    """
-    agents_cursor, skip = _place(cursor)
-    found: list[V] = []
-    for _ in range(MOST_AGENTS // AGENTS_AT_ONCE):
-        agents = ports.store.agents(cursor=agents_cursor, limit=AGENTS_AT_ONCE)
-        parts = [part for agent, state in agents.items for part in views(agent, state)]
-        wanted = limit - len(found)
-        found += parts[skip : skip + wanted]
-        if len(parts) > skip + wanted:
-            return Page(tuple(found), _cursor(agents_cursor, skip + wanted))
-        if agents.cursor is None or len(found) == limit:
-            return Page(tuple(found), agents.cursor and _cursor(agents.cursor, 0))
-        agents_cursor, skip = agents.cursor, 0
-    return Page(tuple(found), _cursor(agents_cursor, 0))
+def _of_all(ports: Ports, having: Having, views: Views[V], cursor: str | None, limit: int) -> Page[V]:
+    place = _Place.of(cursor)
+    size = place.size or limit  # Each of them has a part at least.
+    agents = ports.store.agents(having=having, cursor=place.agents, limit=size)
+    parts = [part for agent, state in agents.items for part in views(agent, state)][place.skip :]
+    if len(parts) > limit:
+        return Page(tuple(parts[:limit]), _Place(place.agents, size, place.skip + limit).cursor)
+    return Page(tuple(parts), _Place(agents.cursor).cursor if agents.cursor is not None else None)
 
 
-def _cursor(agents_cursor: str | None, skip: int) -> str:
-    return base64.urlsafe_b64encode(f"{skip} {agents_cursor or ''}".encode()).decode()
+class _Place(NamedTuple):
+    """Where a listing goes on: which page of agents, of what size (0: of any), and how many of its parts were given."""
 
+    agents: str | None = None
+    size: int = 0
+    skip: int = 0
 
-def _place(cursor: str | None) -> tuple[str | None, int]:
-    if cursor is None:
-        return None, 0
-    try:
-        skip, _, agents_cursor = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        place = agents_cursor or None, int(skip)
-    except (ValueError, binascii.Error):
-        place = None, -1
-    if place[1] < 0:
-        raise Invalid.field("cursor", "is none that was given out by this listing")
-    return place
+    @property
+    def cursor(self) -> str:
+        """The place as a cursor."""
+        return cursors.encode(self.agents or "", self.size, self.skip)
+
+    @classmethod
+    def of(cls, cursor: str | None) -> "_Place":
+        """The place of a cursor. Raises Invalid."""
+        if cursor is None:
+            return cls()
+        agents, size, skip = cursors.decode(cursor, str, int, int)
+        if not (0 <= int(size) <= LONGEST and int(skip) >= 0):
+            raise Invalid.field("cursor", cursors.NONE)
+        return cls(str(agents) or None, int(size), int(skip))

@@ -59,7 +59,7 @@ def list_schedules(
     cursor: Cursor = None,
 ) -> Response[str]:
     """The schedules of all agents, or of one."""
-    page = page_of_parts(ports, agent, _views, cursor=cursor, limit=limit)
+    page = page_of_parts(ports, agent, "schedule", _views, cursor=cursor, limit=limit)
     return json_answer(ScheduleList(items=list(page.items), cursor=page.cursor))
 
 

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.api.answers import documented, json_answer
-from overnight.api.parameters import Needs, Since, Until
+from overnight.api.parameters import Cursor, Needs, Since, Until
 from overnight.api.routing import new_router
 from overnight.core import verify as ledger
 from overnight.errors import Invalid
@@ -35,7 +35,7 @@ class FindingView(BaseModel):
 
 
 class ReportView(BaseModel):
-    """What was looked at, and what was found."""
+    """What a page of the walk over agents and executions looked at, and what it found."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,12 +46,16 @@ class ReportView(BaseModel):
     executions: int
     since: datetime
     until: datetime
+    cursor: str | None = Field(
+        description="Asks for the next page, with the same agent, `since` and `until`; null at the end."
+    )
 
 
 @router.get(
     "/api/v1/verify",
     summary="Verify the ledger",
-    description="Recomputes the ticks of every armed period, and looks for holes, doubles and stuck executions.",
+    description="Recomputes the ticks of every armed period, and looks for holes, doubles and stuck executions; "
+    "page by page, so that many agents and long ranges are no matter. Nothing is wrong if every page is `ok`.",
     operation_id="verify",
     tags=["verify"],
     responses=documented({200: (ReportView, "What was found; nothing, if `ok`.")}, 404),
@@ -61,6 +65,7 @@ def verify_ledger(
     agent: Annotated[str | None, Query(description="Only this agent: an id or a name.")] = None,
     since: Since = None,
     until: Until = None,
+    cursor: Cursor = None,
 ) -> Response[str]:
     """Check every agent, or one, over a range of time: the last day where nothing is said."""
     now = ports.now()
@@ -68,7 +73,7 @@ def verify_ledger(
     first = since or last - DAY
     if last <= first:
         raise Invalid.field("until", "must be later than since")
-    report = ledger.verify(ports.store, now, first, last, agent=agent)
+    report = ledger.verify_page(ports.store, now, first, last, agent=agent, cursor=cursor)
     findings = [
         FindingView(
             kind=finding.kind,
@@ -89,5 +94,6 @@ def verify_ledger(
             executions=report.executions,
             since=first,
             until=last,
+            cursor=report.cursor,
         )
     )

@@ -101,7 +101,7 @@ def list_webhooks(
     cursor: Cursor = None,
 ) -> Response[str]:
     """The webhooks of all agents, or of one."""
-    page = page_of_parts(ports, agent, _views, cursor=cursor, limit=limit)
+    page = page_of_parts(ports, agent, "webhook", _views, cursor=cursor, limit=limit)
     return json_answer(WebhookList(items=list(page.items), cursor=page.cursor))
 
 

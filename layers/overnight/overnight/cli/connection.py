@@ -21,7 +21,7 @@ def choose(stack: str | None) -> None:
     _stack.set(stack)
 
 
-def connect(url: str, *, timeout_seconds: float = 30.0) -> "Client":
+def connect(url: str) -> "Client":
     """A client of the engine at the URL, with the token of OVERNIGHT_API_TOKEN; or of the stack that was chosen.
 
     Raises NoStack, and Misuse where a URL was given, too.
@@ -30,7 +30,7 @@ def connect(url: str, *, timeout_seconds: float = 30.0) -> "Client":
 
     stack = _stack.get()
     if stack is None:
-        return Client(url, os.environ.get("OVERNIGHT_API_TOKEN") or None, timeout_seconds=timeout_seconds)
+        return Client(url, os.environ.get("OVERNIGHT_API_TOKEN") or None)
     if url not in {URL, os.environ.get("OVERNIGHT_URL")}:
         raise Misuse("--stack and --url say two places; give one of them")
     try:
@@ -38,4 +38,4 @@ def connect(url: str, *, timeout_seconds: float = 30.0) -> "Client":
     except ModuleNotFoundError as error:
         raise Failure(f"--stack needs {error.name}: pip install 'overnight[aws]'") from error
     deployed = find(stack)
-    return Client(deployed.api_url, auth=deployed.auth, front_door=deployed.front_door, timeout_seconds=timeout_seconds)
+    return Client(deployed.api_url, auth=deployed.auth, front_door=deployed.front_door)

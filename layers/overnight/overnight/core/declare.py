@@ -68,8 +68,8 @@ def rearm(ports: Ports) -> int:
     armed = 0
     cursor = None
     while True:
-        page = ports.store.agents(cursor=cursor, status=AgentStatus.ACTIVE)
-        for agent, _ in page.items:
+        page = ports.store.agents(cursor=cursor)  # of all, as an index by status may lag behind
+        for agent in (agent for agent, state in page.items if state.status is AgentStatus.ACTIVE):
             try:
                 agent, state = lifecycle.rezone(ports, agent.id)  # noqa: PLW2901 - as it is now
                 for trigger in state.schedules:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
 from overnight.errors import AgentExists, AgentNotFound, Unavailable
 from overnight.executions import Message
-from overnight.ports import Change, Page, Transition
+from overnight.ports import Change, Having, Page, Transition
 from overnight.triggers import EventTrigger
 
 __all__ = ["FIRST_DAY", "Agents"]
@@ -25,6 +26,8 @@ FIRST_DAY: Key = ("STACK", "FIRST_DAY")
 
 _ABSENT = Condition("attribute_not_exists(#pk)")
 _LISTED = 50
+MOST_READ = 1_000
+"""So many agents one page looks at, at most, and so takes a second or two; then it is short, or empty."""
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ class Agents:
         self._table = table
         self._gates = gates
         self._hooks = hooks
-        self._versions: dict[tuple[str, int], Agent] = {}
+        self._version = lru_cache(maxsize=REMEMBERED)(self._read_version)
         self._first_day: str | None = None
 
     # Writing
@@ -100,15 +103,13 @@ class Agents:
 
     @staticmethod
     def _renamed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
-        """The name given up, and the one taken, if nobody has it."""
-        had = before.name if before and before.deleted_at is None else None
-        has = after.name if after.deleted_at is None else None
-        if had == has:
-            return
-        if had is not None:
-            yield Delete((NAMES, had))
-        if has is not None:
-            yield Put({PK: NAMES, SK: has, "agent_id": after.id}, _ABSENT)
+        """The names given up, and those taken: the agent's own one only if nobody has it."""
+        had = _names(before) if before else set()
+        has = _names(after)
+        for key in sorted(had - has):
+            yield Delete(key)
+        for pk, name in sorted(has - had):
+            yield Put({PK: pk, SK: name, "agent_id": after.id}, _ABSENT if pk == NAMES else None)
 
     @staticmethod
     def _subscribed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
@@ -152,8 +153,7 @@ class Agents:
         for left in (*indexed, *(item for pk in partitions for item in self._table.query(pk))):
             self._table.delete((str(left[PK]), str(left[SK])))
         self._gates.forget(agent_id)
-        for known in [known for known in self._versions if known[0] == agent_id]:
-            del self._versions[known]
+        self._version.cache_clear()  # an agent of that id may come again, with the same versions
 
     # Reading
 
@@ -168,13 +168,7 @@ class Agents:
 
     def version(self, agent_id: str, version: int) -> Agent:
         """The agent as it was at that version. Raises AgentNotFound."""
-        agent = self._versions.get((agent_id, version))
-        if agent is None:
-            agent = self._read_version(agent_id, version)
-            if len(self._versions) >= REMEMBERED:
-                self._versions.clear()
-            self._versions[agent_id, version] = agent
-        return agent
+        return self._version(agent_id, version)
 
     def _read_version(self, agent_id: str, version: int) -> Agent:
         # The state is read with it, and is what comes next in the life of whoever asks for a pinned definition.
@@ -186,40 +180,54 @@ class Agents:
             raise AgentNotFound(f"{agent_id}@{version}")
         return Agent.model_validate_json(unpacked(item["body"]))
 
-    def page(self, status: AgentStatus | None, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
+    def page(
+        self, status: AgentStatus | None, having: Having | None, cursor: str | None, limit: int
+    ) -> Page[tuple[Agent, AgentState]]:
         """Agents that are not deleted, by name."""
         after = cursors.decode(cursor, "agents", 1)[0] if cursor else None
-        names = self._table.query(NAMES, low=after)
-        ids = ((str(item[SK]), str(item["agent_id"])) for item in names if item[SK] != after)
-        return self._page(ids, status, limit)
+        if status is not None:
+            found = self._table.query(f"STATUS#{status.value}", index=BY_OWNER, low=after)
+            ids = ((str(item[BY_OWNER.sk]), _agent_of(item)) for item in found)
+        else:
+            named = self._table.query(_having(having) if having else NAMES, low=after)
+            ids = ((str(item[SK]), str(item["agent_id"])) for item in named)
 
-    def page_with_deleted(
-        self, status: AgentStatus | None, cursor: str | None, limit: int
-    ) -> Page[tuple[Agent, AgentState]]:
+        def wanted(gate: Gate) -> bool:
+            fits = having is None or having in _kinds(gate.agent)
+            return fits and status in {None, gate.state.status} and gate.agent.deleted_at is None
+
+        return self._page(ids, after, limit, wanted)
+
+    def page_with_deleted(self, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
         """All agents, by id."""
         after = cursors.decode(cursor, "agents", 1)[0] if cursor else None
         found = self._table.query("AGENTS", index=BY_OWNER, low=after)
-        ids = ((str(item[BY_OWNER.sk]),) * 2 for item in found if item[BY_OWNER.sk] != after)
-        return self._page(ids, status, limit)
+        return self._page(((str(item[BY_OWNER.sk]),) * 2 for item in found), after, limit, lambda _: True)
 
     def _page(
-        self, ids: Iterator[tuple[str, str]], status: AgentStatus | None, limit: int
+        self, ids: Iterator[tuple[str, str]], after: str | None, limit: int, wanted: Callable[[Gate], bool]
     ) -> Page[tuple[Agent, AgentState]]:
+        """The first that are wanted of those after a place, or of a thousand: then the cursor goes on."""
         found: list[tuple[str, tuple[Agent, AgentState]]] = []
-        while batch := list(islice(ids, _LISTED)):
+        read = 0
+        left = (entry for entry in ids if entry[0] != after)
+        while batch := list(islice(left, _LISTED)):
             gates = self._gates.each([agent_id for _, agent_id in batch])
             for place, agent_id in batch:
                 gate = gates.get(agent_id)
-                if gate is not None and status in (None, gate.state.status):
+                if gate is not None and wanted(gate):
                     found.append((place, (gate.agent, gate.state)))
+            read += len(batch)
             if len(found) > limit:
-                break
-        cursor = cursors.encode("agents", found[limit - 1][0]) if len(found) > limit else None
-        return Page(tuple(item for _, item in found[:limit]), cursor)
+                return Page(tuple(item for _, item in found[:limit]), cursors.encode("agents", found[limit - 1][0]))
+            if read >= MOST_READ:
+                return Page(tuple(item for _, item in found), cursors.encode("agents", batch[-1][0]))
+        return Page(tuple(item for _, item in found))
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
-        found = (ArmedPeriod.model_validate_json(unpacked(i["body"])) for i in self._table.query(f"ARMED#{agent_id}"))
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
+        items = (item for agent_id in agent_ids for item in self._table.query(f"ARMED#{agent_id}"))
+        found = (ArmedPeriod.model_validate_json(unpacked(item["body"])) for item in items)
         return [period for period in found if period.since < until and (period.until is None or period.until >= since)]
 
     def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
@@ -227,6 +235,26 @@ class Agents:
         found = (self._table.query(f"EVENT#{name}", low=after, limit=limit + 1) for name in set(names))
         ids = {str(item[SK]) for items in found for item in items}
         return tuple(sorted(ids - {after})[:limit])
+
+
+def _names(agent: Agent) -> set[Key]:
+    """Where the agent's name stands: among all, and among those that have triggers of a kind."""
+    if agent.deleted_at is not None:
+        return set()
+    return {(NAMES, agent.name), *((_having(kind), agent.name) for kind in _kinds(agent))}
+
+
+def _having(kind: Having) -> str:
+    return f"{NAMES}#{kind}"
+
+
+def _kinds(agent: Agent) -> set[Having]:
+    kinds = (trigger.kind for trigger in agent.document.triggers)
+    return {"webhook" if kind == "webhook" else "schedule" for kind in kinds if kind != "event"}
+
+
+def _agent_of(item: Item) -> str:
+    return str(item[PK]).removeprefix("AGENT#")
 
 
 def _version_item(agent: Agent) -> Item:

@@ -6,7 +6,7 @@ bookkeeping of a scheduled execution costs.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -124,6 +124,12 @@ class Gates:
             gates[agent_id] = gate if gate is not None else self.read(agent_id)
         return gates
 
+    def states(self, agent_ids: Iterable[str]) -> dict[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        items = self._table.get_each(map(state_key, agent_ids)).values()
+        states = (AgentState.model_validate_json(unpacked(item["body"])) for item in items)
+        return {state.agent_id: state for state in states}
+
     def _gate(self, state_item: Item, agent_item: Item | None = None) -> Gate | None:
         """A gate of its items; None where the agent that is known is of another edition than the state."""
         edition = int(state_item["edition"])
@@ -137,11 +143,11 @@ class Gates:
         return self._remember(Gate(agent, state, edition, str(look) if look else None))
 
     def _remember(self, gate: Gate) -> Gate:
-        if len(self._agents) >= REMEMBERED:
-            self._agents.clear()
-            self._recent.clear()
+        self.forget(gate.agent.id)
         self._agents[gate.agent.id] = (gate.edition, gate.agent)
         self._recent[gate.agent.id] = (time.monotonic(), gate)
+        if len(self._agents) > REMEMBERED:
+            self.forget(next(iter(self._agents)))  # which nobody has asked for the longest
         return gate
 
     def forget(self, agent_id: str) -> None:
@@ -209,6 +215,8 @@ class Gates:
             "status": gate.state.status.value,
             "body": packed(gate.state.model_dump_json(exclude_defaults=True)),
         }
+        if gate.agent.deleted_at is None:
+            item |= {BY_OWNER.pk: f"STATUS#{gate.state.status.value}", BY_OWNER.sk: gate.agent.name}
         if gate.look is not None:
             item |= {BY_DUE.pk: shard_of("DUE#AGENT", gate.agent.id), BY_DUE.sk: gate.look}
         return item

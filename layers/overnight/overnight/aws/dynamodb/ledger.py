@@ -10,8 +10,7 @@ from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.schema import BY_TICK
 from overnight.aws.dynamodb.table import Table
 from overnight.aws.dynamodb.values import stamp
-from overnight.executions import Execution
-from overnight.ports import Tick
+from overnight.executions import Execution, Tick
 
 __all__ = ["Ledger"]
 

@@ -12,6 +12,7 @@ from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.schema import BY_DAY, BY_DUE, BY_FAILURE, BY_OWNER, PK, SK, Index, shards
 from overnight.aws.dynamodb.table import Table
 from overnight.aws.dynamodb.values import Item, stamp
+from overnight.cursors import NONE
 from overnight.errors import Invalid
 from overnight.executions import Execution, Status
 from overnight.ports import ExecutionFilter, Page
@@ -104,7 +105,7 @@ class Listing:
         if cursor is not None:
             pk, look, key = cursors.decode(cursor, "unfinished", 3)
             if pk not in _live():
-                raise Invalid.field("cursor", "is none that was given out by this listing")
+                raise Invalid.field("cursor", NONE)
             number, after = _live().index(pk), {BY_DUE.pk: pk, BY_DUE.sk: look, PK: key, SK: "EXEC"}
         entries: list[Item] = []
         for pk in _live()[number:]:

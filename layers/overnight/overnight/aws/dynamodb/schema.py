@@ -3,9 +3,11 @@
     item           pk                  sk                  indexes
     agent          AGENT#<id>          AGENT               by_owner: AGENTS, by id
     state          AGENT#<id>          STATE               by_due: DUE#AGENT#<shard>, when to look
+                                                           by_owner: STATUS#<status>, by name, unless it is deleted
     former agent   VERSION#<id>        <version>
     armed period   ARMED#<id>          <trigger>#<since>
     name           NAMES               <name>
+    name again     NAMES#<kind>        <name>              where it has triggers of that kind: schedule, webhook
     subscription   EVENT#<name>        <agent>
     webhook        HOOK#<id>           HOOK                by_owner: HOOKS#<agent>
     execution      EXEC#<id>           EXEC                by_owner: EXECS#<agent>, newest last

@@ -1,18 +1,21 @@
 """The rows of agents: current and former definitions, armed periods, subscriptions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Column, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Column, ColumnElement, TextClause, bindparam, delete, exists, insert, select, update
 
+from overnight import cursors
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
-from overnight.embedded.sql import paging
-from overnight.embedded.sql.database import Database, Reading, Transaction
+from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.gates import PARSED, Gate, Gates
 from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import (
+    ALIVE,
+    ALIVE_WITH_SCHEDULES,
+    ALIVE_WITH_WEBHOOKS,
     agent_versions,
     agents,
     alarms,
@@ -22,10 +25,11 @@ from overnight.embedded.sql.schema import (
     states,
     subscriptions,
 )
+from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_agent
 from overnight.errors import AgentExists, AgentNotFound
-from overnight.ports import Page
+from overnight.ports import Having, Page
 from overnight.triggers import EventTrigger
 
 __all__ = ["Agents"]
@@ -34,17 +38,12 @@ _INSERT = Statement(insert(agents).values(binds(agents)))
 _UPDATE = Statement(
     update(agents)
     .where(agents.c.id == bindparam("key"))
-    .values({name: bindparam(name) for name in ("name", "edition", "version", "deleted_at", "body")})
+    .values({column.name: bindparam(column.name) for column in agents.columns if column is not agents.c.id})
 )
 _NAMED = Statement(select(agents.c.id).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-_READ = Statement(
-    select(agents.c.id, agents.c.edition, agents.c.body).where(agents.c.id == bindparam("agent_id")), apart=True
-)
+_READ = Statement(select(agents.c.body).where(agents.c.id == bindparam("agent_id")), apart=True)
 _READ_NAMED = Statement(
-    select(agents.c.id, agents.c.edition, agents.c.body).where(
-        agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)
-    ),
-    apart=True,
+    select(agents.c.body).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)), apart=True
 )
 
 
@@ -73,11 +72,11 @@ _PUT_PERIOD = Statement(_put_period)
 _PERIODS = Statement(
     select(periods.c.body)
     .where(
-        periods.c.agent_id == bindparam("agent_id"),
+        among(periods.c.agent_id),
         periods.c.since < bindparam("before"),
         periods.c.until.is_(None) | (periods.c.until >= bindparam("after")),
     )
-    .order_by(periods.c.trigger, periods.c.since)
+    .order_by(periods.c.agent_id, periods.c.trigger, periods.c.since)
 )
 _SUBSCRIBE = Statement(insert(subscriptions).values(binds(subscriptions)))
 _UNSUBSCRIBE = Statement(delete(subscriptions).where(subscriptions.c.agent_id == bindparam("agent_id")))
@@ -116,6 +115,9 @@ def _subscribers(names: int) -> Statement:
     )
 
 
+_HAVING: Mapping[Having, TextClause] = {"schedule": ALIVE_WITH_SCHEDULES, "webhook": ALIVE_WITH_WEBHOOKS}
+
+
 class Agents:
     """Agents in their tables; their states go through the gates."""
 
@@ -124,7 +126,7 @@ class Agents:
         self._gates = gates
         self._hooks = hooks
         self._uses = uses
-        self._versions: dict[tuple[str, int], Agent] = {}
+        self._version = lru_cache(maxsize=PARSED)(self._read_version)
 
     # Within a transaction
 
@@ -132,15 +134,7 @@ class Agents:
         """Insert an agent and its state. Raises AgentExists."""
         if agent.deleted_at is None:
             self._check_name(transaction, agent)
-        transaction.run(
-            _INSERT,
-            id=agent.id,
-            name=agent.name,
-            edition=1,
-            version=agent.version,
-            deleted_at=to_us(agent.deleted_at),
-            body=agent.model_dump_json(),
-        )
+        transaction.run(_INSERT, id=agent.id, edition=1, **_columns(agent, state))
         self._gates.create(transaction, agent, state)
         self._subscribe(transaction, agent)
         self._uses.keep(transaction, [(agent.id, digest) for digest in of_agent(agent)])
@@ -155,15 +149,7 @@ class Agents:
         if agent.version != gate.agent.version:
             former = gate.agent
             transaction.run(_KEEP, agent_id=former.id, version=former.version, body=former.model_dump_json())
-        transaction.run(
-            _UPDATE,
-            key=agent.id,
-            name=agent.name,
-            edition=gate.edition + 1,
-            version=agent.version,
-            deleted_at=to_us(agent.deleted_at),
-            body=agent.model_dump_json(),
-        )
+        transaction.run(_UPDATE, key=agent.id, edition=gate.edition + 1, **_columns(agent, state))
         transaction.run(_UNSUBSCRIBE, agent_id=agent.id)
         self._subscribe(transaction, agent)
         self._uses.keep(transaction, [(agent.id, digest) for digest in of_agent(agent)])
@@ -189,8 +175,7 @@ class Agents:
             return
         self._gates.forget(transaction, agent_id)
         transaction.memory.pop(_SUBSCRIBERS, None)
-        for known in [known for known in self._versions if known[0] == agent_id]:
-            del self._versions[known]
+        self._version.cache_clear()  # an agent of that id may come again, with the same versions
         for statement in _FORGET:
             transaction.run(statement, agent_id=agent_id)
         self._uses.drop(transaction, [agent_id])
@@ -219,17 +204,11 @@ class Agents:
         )
         if row is None:
             raise AgentNotFound(ref)
-        return self._gates.agent(*row)
+        return self._gates.agent(row[0])
 
     def version(self, agent_id: str, version: int) -> Agent:
         """The agent as it was at that version. Raises AgentNotFound."""
-        agent = self._versions.get((agent_id, version))
-        if agent is None:
-            agent = self._read_version(agent_id, version)
-            if len(self._versions) >= PARSED:
-                self._versions.clear()
-            self._versions[agent_id, version] = agent
-        return agent
+        return self._version(agent_id, version)
 
     def _read_version(self, agent_id: str, version: int) -> Agent:
         for _ in range(2):
@@ -242,43 +221,47 @@ class Agents:
             # It may have become a former one between the two reads.
         raise AgentNotFound(f"{agent_id}@{version}")
 
-    def page(self, status: AgentStatus | None, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
-        """Agents that are not deleted, by name."""
-        return self._page(agents.c.name, status, cursor, limit)
-
-    def page_with_deleted(
-        self, status: AgentStatus | None, cursor: str | None, limit: int
+    def page(
+        self, status: AgentStatus | None, having: Having | None, cursor: str | None, limit: int
     ) -> Page[tuple[Agent, AgentState]]:
+        """Agents that are not deleted, by name."""
+        conditions: list[ColumnElement[bool] | TextClause] = [_HAVING[having] if having else ALIVE]
+        if status is not None:
+            conditions.append(agents.c.status == status.value)
+        return self._page(agents.c.name, conditions, cursor, limit, self._gates.agent)
+
+    def page_with_deleted(self, cursor: str | None, limit: int) -> Page[tuple[Agent, AgentState]]:
         """All agents, by id."""
-        return self._page(agents.c.id, status, cursor, limit)
+        # PostgreSQL, left to itself, reads the other table from its beginning.
+        beside = [] if cursor is None else [states.c.agent_id > cursors.decode(cursor, str)[0]]
+        # Whoever reads them all has no use for what is kept parsed, and would only drive the others out.
+        return self._page(agents.c.id, beside, cursor, limit, Agent.model_validate_json)
 
     def _page(
-        self, key: Column[str], status: AgentStatus | None, cursor: str | None, limit: int
+        self,
+        key: Column[str],
+        conditions: Sequence[ColumnElement[bool] | TextClause],
+        cursor: str | None,
+        limit: int,
+        parse: Callable[[str], Agent],
     ) -> Page[tuple[Agent, AgentState]]:
-        query = select(key, agents.c.id, agents.c.edition, agents.c.body, states.c.body).join(
-            states, states.c.agent_id == agents.c.id
-        )
-        if key is agents.c.name:
-            query = query.where(agents.c.deleted_at.is_(None))
-        if status is not None:
-            query = query.where(states.c.status == status.value)
+        query = select(key, agents.c.body, states.c.body).join(states, states.c.agent_id == agents.c.id)
+        query = query.where(*conditions).order_by(key).limit(limit + 1)
         if cursor is not None:
-            query = query.where(key > paging.decode(cursor, str)[0])
-        query = query.order_by(key).limit(limit + 1)
+            query = query.where(key > cursors.decode(cursor, str)[0])
 
         rows = self._database.read(lambda reading: reading.all(Statement(query)))
-        items = tuple(
-            (self._gates.agent(agent_id, edition, body), AgentState.model_validate_json(state))
-            for _, agent_id, edition, body, state in rows[:limit]
-        )
-        return Page(items, paging.encode(rows[limit - 1][0]) if len(rows) > limit else None)
+        items = tuple((parse(body), AgentState.model_validate_json(state)) for _, body, state in rows[:limit])
+        return Page(items, cursors.encode(rows[limit - 1][0]) if len(rows) > limit else None)
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
-        rows = self._database.read(
-            lambda reading: reading.all(_PERIODS, agent_id=agent_id, before=to_us(until), after=to_us(since))
-        )
-        return [ArmedPeriod.model_validate_json(row[0]) for row in rows]
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
+        span = {"before": to_us(until), "after": to_us(since)}
+
+        def read(reading: Reading) -> list[Row]:
+            return [row for batch in batches(agent_ids) for row in reading.all(_PERIODS, **batch, **span)]
+
+        return [ArmedPeriod.model_validate_json(row[0]) for row in self._database.read(read)]
 
     def subscribers(self, names: Iterable[str], after: str | None, limit: int) -> tuple[str, ...]:
         """The agents that subscribe to any of these names, by id."""
@@ -298,3 +281,16 @@ class Agents:
             return found
 
         return self._database.read(read)
+
+
+def _columns(agent: Agent, state: AgentState) -> dict[str, object]:
+    """An agent's row, but for its id and edition."""
+    return {
+        "name": agent.name,
+        "version": agent.version,
+        "deleted_at": to_us(agent.deleted_at),
+        "body": agent.model_dump_json(),
+        "status": state.status.value,
+        "schedules": len(agent.document.schedules),
+        "webhooks": sum(trigger.kind == "webhook" for trigger in agent.document.triggers),
+    }

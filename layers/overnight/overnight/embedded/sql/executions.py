@@ -1,6 +1,6 @@
 """The rows of executions and their attempts: written by the verbs, and every way they are looked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Select,
     Text,
@@ -17,34 +18,34 @@ from sqlalchemy import (
     delete,
     exists,
     insert,
-    literal,
     select,
     tuple_,
+    union_all,
     update,
 )
+from sqlalchemy.sql.selectable import CTE
 
-from overnight.embedded.sql import paging
+from overnight import cursors
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
 from overnight.embedded.sql.schema import (
     DUE,
-    FIRED,
-    IN_VAIN,
     LEDGER,
     NOT_SUCCEEDED,
     RANGE,
     RETAINED,
     TERMINAL,
-    UNFINISHED,
     attempts,
     deliveries,
     executions,
 )
+from overnight.embedded.sql.search import PLACE, Place, searches
+from overnight.embedded.sql.several import among, asked, batches, batches_of_stretches
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.embedded.sql.uses import Uses, of_attempt, of_execution
 from overnight.errors import ExecutionNotFound
-from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
-from overnight.ports import DueExecution, ExecutionFilter, Page, Revision, Tick
+from overnight.executions import Attempt, Execution, FiringKind, Reason, Status, Stretch, Tick
+from overnight.ports import DueExecution, ExecutionFilter, Page, Revision
 
 __all__ = ["Executions"]
 
@@ -61,6 +62,7 @@ _LOCK = Statement(_BODY.with_for_update(), apart=True)
 _ALL = select(executions.c.id, executions.c.body).where(executions.c.id == any_(bindparam("ids", type_=ARRAY(Text))))
 _READ_ALL = Statement(_ALL, apart=True)
 _LOCK_FREE = Statement(_ALL.with_for_update(skip_locked=True), apart=True)
+_EACH = Statement(select(executions.c.id, executions.c.body).where(among(executions.c.id)))
 _AGENT = Statement(select(executions.c.agent_id).where(executions.c.id == bindparam("execution_id")))
 _ANY_OF_AGENT = Statement(select(exists().where(executions.c.agent_id == bindparam("agent_id"))))
 
@@ -84,14 +86,26 @@ _DUE = Statement(
     .order_by(executions.c.due)
     .limit(bindparam("most"))
 )
+
+
+def _live(status: Status) -> Select[Any]:
+    """The oldest that are of that status, after a place; of each status they have their order in the index."""
+    return (
+        select(*PLACE, executions.c.body)
+        .where(NOT_SUCCEEDED, executions.c.status == status.value)
+        .where(tuple_(*PLACE) > tuple_(bindparam("created_at", type_=BigInteger), bindparam("seq", type_=BigInteger)))
+        .order_by(*PLACE)
+        .limit(bindparam("most"))
+    )
+
+
 _LIVE = Statement(
-    select(executions.c.seq, executions.c.body)
-    .where(NOT_SUCCEEDED, UNFINISHED, executions.c.seq > bindparam("after"))
-    .order_by(executions.c.seq)
+    union_all(*(select(_live(status).subquery()) for status in Status if not status.terminal))
+    .order_by("created_at", "seq")
     .limit(bindparam("most"))
 )
 
-_TICK = select(
+_TICK = (
     executions.c.id,
     executions.c.nominal,
     executions.c.until,
@@ -99,22 +113,56 @@ _TICK = select(
     executions.c.previous,
     executions.c.status,
     executions.c.reason,
-).where(executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
+)
+
+
+def _begins_within(since: ColumnElement[int], until: ColumnElement[int]) -> Iterator[ColumnElement[bool] | TextClause]:
+    yield LEDGER
+    yield executions.c.nominal >= since
+    yield executions.c.nominal <= until
+
+
+def _reaches_into(since: ColumnElement[int]) -> Iterator[ColumnElement[bool] | TextClause]:
+    """A range record may begin before the time asked for and reach into it.
+
+    So may the whole ledger, by its index: the sum keeps SQLite from it.
+    """
+    yield RANGE
+    yield executions.c.kind == FiringKind.SCHEDULE.value
+    yield executions.c.until >= since
+    yield executions.c.nominal + 0 < since
+
+
+_OF_TRIGGER = (executions.c.agent_id == bindparam("agent_id"), executions.c.trigger == bindparam("trigger"))
 _TICKS = Statement(
-    _TICK.where(LEDGER, executions.c.nominal >= bindparam("since"), executions.c.nominal <= bindparam("until_"))
+    select(*_TICK)
+    .where(*_OF_TRIGGER, *_begins_within(bindparam("since"), bindparam("until_")))
     .order_by(executions.c.nominal)
     .limit(bindparam("most"))
 )
-# A range record may begin before the time asked for and reach into it. So may the whole ledger, by its index: the sum
-# keeps SQLite from it.
 _RANGES = Statement(
-    _TICK.where(
-        RANGE,
-        executions.c.kind == FiringKind.SCHEDULE.value,
-        executions.c.until >= bindparam("since"),
-        executions.c.nominal + 0 < bindparam("since"),
-    ).order_by(executions.c.nominal)
+    select(*_TICK).where(*_OF_TRIGGER, *_reaches_into(bindparam("since"))).order_by(executions.c.nominal)
 )
+
+
+def _of_each(conditions: Callable[[CTE], Iterable[ColumnElement[bool] | TextClause]]) -> Mapping[str, Statement]:
+    """What holds of each stretch that is asked for, by dialect."""
+    given = asked()
+    found = (
+        select(*_TICK)
+        .where(executions.c.agent_id == given.c.agent_id, executions.c.trigger == given.c.trigger, *conditions(given))
+        .order_by(executions.c.nominal)
+    )
+    # PostgreSQL would rather read a whole history than join by the index where it expects much of each stretch.
+    beside = found.offset(0).lateral()
+    return {
+        "sqlite": Statement(found.with_only_columns(given.c.number, *_TICK)),
+        "postgresql": Statement(select(given.c.number, beside)),
+    }
+
+
+_TICKS_OF_EACH = _of_each(lambda given: _begins_within(given.c.first, given.c.last))
+_RANGES_OF_EACH = _of_each(lambda given: _reaches_into(given.c.first))
 _PRUNABLE = Statement(
     select(executions.c.id)
     .where(
@@ -288,24 +336,27 @@ class Executions:
 
     def page(self, where: ExecutionFilter, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions, newest first."""
-        before = None if cursor is None else paging.decode(cursor, int, int)
-        # Each status, and each kind, has its place in an index, in order of time; several of them have not.
-        queries = [
-            Statement(_filtered(where, status, kind, before, limit + 1))
-            for status in where.statuses or (None,)
-            for kind in where.kinds or (None,)
-        ]
-        found = self._database.read(lambda reading: [reading.all(query) for query in queries])
-        rows = sorted(chain.from_iterable(found), key=lambda row: row[:2], reverse=True)
+        before = None if cursor is None else cursors.decode(cursor, int, int)
+        wanted = searches(where)
+
+        def read(reading: Reading) -> tuple[Place | None, list[Row]]:
+            ends = (reading.one(Statement(last)) for search in wanted if (last := search.end(before)) is not None)
+            end: Place | None = max(filter(None, ends), default=None)
+            found = (reading.all(Statement(search.found(before, end, limit + 1))) for search in wanted)
+            return end, list(chain.from_iterable(found))
+
+        end, rows = self._database.read(read)
+        rows.sort(key=lambda row: row[:2], reverse=True)
         items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
-        return Page(items, paging.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
+        more = rows[limit - 1][:2] if len(rows) > limit else end
+        return Page(items, cursors.encode(*more) if more is not None else None)
 
     def unfinished(self, cursor: str | None, limit: int) -> Page[Execution]:
         """Executions that are not terminal, the oldest first."""
-        after = 0 if cursor is None else paging.decode(cursor, int)[0]
-        rows = self._database.read(lambda reading: reading.all(_LIVE, after=after, most=limit + 1))
-        items = tuple(Execution.model_validate_json(row[1]) for row in rows[:limit])
-        return Page(items, paging.encode(rows[limit - 1][0]) if len(rows) > limit else None)
+        created_at, seq = (0, 0) if cursor is None else cursors.decode(cursor, int, int)
+        rows = self._database.read(lambda reading: reading.all(_LIVE, created_at=created_at, seq=seq, most=limit + 1))
+        items = tuple(Execution.model_validate_json(row[2]) for row in rows[:limit])
+        return Page(items, cursors.encode(*rows[limit - 1][:2]) if len(rows) > limit else None)
 
     def attempts(self, execution_id: str) -> Sequence[Attempt]:
         """The attempts that have ended, by number. Raises ExecutionNotFound."""
@@ -313,6 +364,30 @@ class Executions:
         rows = self._database.read(lambda reading: reading.all(_ATTEMPTS, execution_id=execution_id))
         later = (Attempt.model_validate_json(row[0]) for row in rows)
         return [*([execution.first] if execution.first else []), *later]
+
+    def each(self, execution_ids: Iterable[str]) -> dict[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+        wanted = tuple(execution_ids)
+
+        def read(reading: Reading) -> list[Row]:
+            return [row for batch in batches(wanted) for row in reading.all(_EACH, **batch)]
+
+        return {execution_id: Execution.model_validate_json(body) for execution_id, body in self._database.read(read)}
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> dict[Stretch, list[Tick]]:
+        """What `ticks` gives of each of these that have any."""
+        wanted = tuple(stretches)
+        found: dict[Stretch, list[Tick]] = {}
+
+        def read(reading: Reading) -> None:
+            found.clear()
+            for batch, parameters in batches_of_stretches(wanted):
+                for statement in (_RANGES_OF_EACH, _TICKS_OF_EACH):
+                    for number, *row in reading.all(statement[self._database.dialect.name], **parameters):
+                        found.setdefault(batch[number], []).append(_tick(row))
+
+        self._database.read(read)
+        return found
 
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterator[Tick]:
         """The ledger of a trigger, read a chunk at a time."""
@@ -334,54 +409,6 @@ class Executions:
         """Executions whose own due time has passed, the longest due first."""
         rows = self._database.read(lambda reading: reading.all(_DUE, now=to_us(now), most=limit))
         return [DueExecution(execution_id, agent_id) for execution_id, agent_id in rows]
-
-
-def _filtered(
-    where: ExecutionFilter,
-    status: Status | None,
-    kind: FiringKind | None,
-    before: tuple[int | str, ...] | None,
-    limit: int,
-) -> Select[Any]:
-    """The newest that are of that status and kind, and older than that place."""
-    conditions = [*_of(where.agent_id, status), *_besides(where)]
-    if kind is not None:
-        conditions.append(executions.c.kind == kind.value)
-        if where.agent_id is None and kind is not FiringKind.SCHEDULE:
-            conditions.append(FIRED)
-    if before is not None:
-        conditions.append(tuple_(executions.c.created_at, executions.c.seq) < tuple_(*map(literal, before)))
-    return (
-        select(executions.c.created_at, executions.c.seq, executions.c.body)
-        .where(*conditions)
-        .order_by(executions.c.created_at.desc(), executions.c.seq.desc())
-        .limit(limit)
-    )
-
-
-def _of(agent_id: str | None, status: Status | None) -> Iterator[ColumnElement[bool] | TextClause]:
-    agent: ColumnElement[str] = executions.c.agent_id
-    if status is not None:
-        yield executions.c.status == status.value
-        if status is not Status.SUCCEEDED:
-            yield NOT_SUCCEEDED
-            if status.terminal:
-                yield IN_VAIN
-            else:
-                agent = agent.concat("")  # few are unfinished, so not by the index of all that the agent has
-    if agent_id is not None:
-        yield agent == agent_id
-
-
-def _besides(where: ExecutionFilter) -> Iterator[ColumnElement[bool]]:
-    if where.trigger is not None:
-        yield executions.c.trigger == where.trigger
-    if where.reason is not None:
-        yield executions.c.reason == where.reason.value
-    if where.since is not None:
-        yield executions.c.created_at >= to_us(where.since)
-    if where.until is not None:
-        yield executions.c.created_at < to_us(where.until)
 
 
 def _key(execution_id: str) -> tuple[str, str]:
@@ -439,7 +466,7 @@ def _json(execution: Execution) -> str:
     return execution.model_dump_json(exclude_defaults=True)
 
 
-def _tick(row: tuple[Any, ...]) -> Tick:
+def _tick(row: Sequence[Any]) -> Tick:
     execution_id, nominal, until, count, previous, status, reason = row
     return Tick(
         execution_id=execution_id,

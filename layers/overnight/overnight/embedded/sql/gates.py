@@ -7,6 +7,8 @@ grow with the number of callers who share the transaction.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
@@ -15,6 +17,7 @@ from overnight.agents import Agent, AgentState
 from overnight.embedded.sql.database import Reading, Row, Transaction
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import agents, states
+from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import AgentNotFound
 
@@ -37,11 +40,15 @@ _LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_u
 _ALL = _JOINED.where(agents.c.id == any_(bindparam("ids", type_=ARRAY(Text)))).order_by(agents.c.id)
 _LOCK_ALL = Statement(_ALL.with_for_update(of=[states, agents]), apart=True)
 _LOCK_FREE = Statement(_ALL.with_for_update(of=[states, agents], skip_locked=True), apart=True)
+_STATES = Statement(select(states.c.agent_id, states.c.body).where(among(states.c.agent_id)))
 _INSERT = Statement(insert(states).values(binds(states)))
 _UPDATE = Statement(
     update(states)
     .where(states.c.agent_id == bindparam("key"))
-    .values({name: bindparam(name) for name in ("status", "due", "body")})
+    .values({name: bindparam(name) for name in ("due", "body")})
+)
+_UPDATE_STATUS = Statement(
+    update(agents).where(agents.c.id == bindparam("key")).values({"status": bindparam("new_status")})
 )
 _DELETE = Statement(delete(states).where(states.c.agent_id == bindparam("agent_id")))
 _PUT_OFF = Statement(update(states).where(states.c.agent_id == bindparam("key")).values({"due": bindparam("until")}))
@@ -61,7 +68,7 @@ class Gates:
 
     def __init__(self, look_at: LookAt) -> None:
         self._look_at = look_at
-        self._parsed: dict[str, tuple[int, Agent]] = {}
+        self._parse = lru_cache(maxsize=PARSED)(Agent.model_validate_json)
 
     # Within a transaction
 
@@ -93,6 +100,8 @@ class Gates:
         if state is gate.state:
             return state
         state = _next(state, gate.state)
+        if state.status is not gate.state.status:
+            transaction.run(_UPDATE_STATUS, key=gate.agent.id, new_status=state.status.value)
         self._put(transaction, Gate(gate.agent, state, gate.edition))
         return state
 
@@ -114,7 +123,6 @@ class Gates:
         """Remove the state."""
         transaction.run(_DELETE, agent_id=agent_id)
         transaction.memory.pop(_key(agent_id), None)
-        self._parsed.pop(agent_id, None)
 
     def _put(self, transaction: Transaction, gate: Gate) -> None:
         transaction.memory[_key(gate.agent.id)] = gate
@@ -133,7 +141,6 @@ class Gates:
     def _columns(self, agent: Agent, state: AgentState) -> dict[str, object]:
         return {
             "agent_id": agent.id,
-            "status": state.status.value,
             "due": to_us(self._look_at(agent, state)),
             "body": state.model_dump_json(),
         }
@@ -150,20 +157,18 @@ class Gates:
             raise AgentNotFound(ref)
         return self._gate(row)
 
-    def agent(self, agent_id: str, edition: int, body: str) -> Agent:
-        """The agent of a row, parsed once for each edition."""
-        parsed = self._parsed.get(agent_id)
-        if parsed is not None and parsed[0] == edition:
-            return parsed[1]
-        agent = Agent.model_validate_json(body)
-        if len(self._parsed) >= PARSED:
-            self._parsed.clear()
-        self._parsed[agent_id] = (edition, agent)
-        return agent
+    def states(self, reading: Reading, agent_ids: Iterable[str]) -> dict[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        rows = chain.from_iterable(reading.all(_STATES, **batch) for batch in batches(agent_ids))
+        return {agent_id: AgentState.model_validate_json(body) for agent_id, body in rows}
+
+    def agent(self, body: str) -> Agent:
+        """The agent of a row, parsed once while it is in use."""
+        return self._parse(body)
 
     def _gate(self, row: Row) -> Gate:
-        agent_id, edition, agent, state = row
-        return Gate(self.agent(agent_id, edition, agent), AgentState.model_validate_json(state), edition)
+        _, edition, agent, state = row
+        return Gate(self.agent(agent), AgentState.model_validate_json(state), edition)
 
 
 def _key(agent_id: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from overnight.webhooks import hook_id
 
 __all__ = ["STEPS", "VERSION", "migrate"]
 
-VERSION = 4
+VERSION = 5
 """The version of the tables in `schema`."""
 
 _HOOKS = """
@@ -70,6 +70,22 @@ def _note_uses(transaction: Transaction, dialect: Dialect) -> None:
         )
 
 
+def _count_triggers(transaction: Transaction, dialect: Dialect) -> None:
+    """How many schedules and webhooks the agents have that there are."""
+    if dialect.name == "postgresql":
+        triggers, has = (
+            "jsonb_array_elements(CAST(body AS jsonb) #> '{document,triggers}') AS t(value)",
+            "value -> '%s'",
+        )
+    else:
+        triggers, has = "json_each(body, '$.document.triggers')", "json_extract(value, '$.%s')"
+    for column, kinds in (("schedules", ("cron", "interval", "date")), ("webhooks", ("webhook",))):
+        having = " OR ".join(f"{has % kind} IS NOT NULL" for kind in kinds)
+        transaction.run_sql(
+            f"UPDATE agents SET {column} = (SELECT count(*) FROM {triggers} WHERE {having})"  # noqa: S608 - all of it is ours
+        )
+
+
 STEPS: Mapping[int, Sequence[Step]] = {
     2: (
         _HOOKS,
@@ -83,6 +99,18 @@ STEPS: Mapping[int, Sequence[Step]] = {
         _note_uses,
     ),
     4: ("CREATE INDEX executions_fired ON executions (kind, created_at, seq) WHERE kind <> 'schedule'",),
+    5: (
+        "ALTER TABLE agents ADD COLUMN status TEXT DEFAULT 'STOPPED' NOT NULL",
+        "ALTER TABLE agents ADD COLUMN schedules BIGINT DEFAULT 0 NOT NULL",
+        "ALTER TABLE agents ADD COLUMN webhooks BIGINT DEFAULT 0 NOT NULL",
+        "UPDATE agents SET status = (SELECT states.status FROM states WHERE states.agent_id = agents.id)",
+        _count_triggers,
+        "ALTER TABLE states DROP COLUMN status",
+        "CREATE INDEX agents_by_status ON agents (status, name) WHERE deleted_at IS NULL",
+        "CREATE INDEX agents_with_schedules ON agents (name) WHERE deleted_at IS NULL AND schedules > 0",
+        "CREATE INDEX agents_with_webhooks ON agents (name) WHERE deleted_at IS NULL AND webhooks > 0",
+        "CREATE INDEX executions_by_reason ON executions (reason, created_at, seq) WHERE reason IS NOT NULL",
+    ),
 }
 """For each version but the first, the steps that make it of the one before. What is released never changes."""
 

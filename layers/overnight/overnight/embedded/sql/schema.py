@@ -9,11 +9,14 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 __all__ = [
     "ALIVE",
+    "ALIVE_WITH_SCHEDULES",
+    "ALIVE_WITH_WEBHOOKS",
     "DUE",
     "IN_VAIN",
     "LEDGER",
     "NOT_SUCCEEDED",
     "RANGE",
+    "REASONED",
     "RETAINED",
     "TERMINAL",
     "UNFINISHED",
@@ -40,12 +43,15 @@ metadata = MetaData()
 
 # Conditions of partial indexes, and of the queries that use them.
 ALIVE = text("deleted_at IS NULL")
+ALIVE_WITH_SCHEDULES = text("deleted_at IS NULL AND schedules > 0")
+ALIVE_WITH_WEBHOOKS = text("deleted_at IS NULL AND webhooks > 0")
 DUE = text("due IS NOT NULL")
 FIRED = text("kind <> 'schedule'")
 IN_VAIN = text("status IN ('failed', 'cancelled', 'skipped')")
 LEDGER = text("kind = 'schedule'")
 NOT_SUCCEEDED = text("status <> 'succeeded'")
 RANGE = text("until IS NOT NULL")
+REASONED = text("reason IS NOT NULL")
 RETAINED = text("retain_until IS NOT NULL")
 UNFINISHED = text("status IN ('pending', 'running', 'retrying')")
 TERMINAL = text("status IN ('succeeded', 'failed', 'cancelled', 'skipped')")
@@ -62,6 +68,9 @@ agents = Table(
     Column("version", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     Column("body", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="STOPPED"),  # the state's, which is written far more often
+    Column("schedules", BigInteger, nullable=False, server_default=text("0")),  # how many it has
+    Column("webhooks", BigInteger, nullable=False, server_default=text("0")),
 )
 Index(
     "agents_by_name",
@@ -69,6 +78,25 @@ Index(
     unique=True,
     sqlite_where=ALIVE,
     postgresql_where=ALIVE,
+)
+Index(
+    "agents_by_status",
+    agents.c.status,
+    agents.c.name,
+    sqlite_where=ALIVE,
+    postgresql_where=ALIVE,
+)
+Index(
+    "agents_with_schedules",
+    agents.c.name,
+    sqlite_where=ALIVE_WITH_SCHEDULES,
+    postgresql_where=ALIVE_WITH_SCHEDULES,
+)
+Index(
+    "agents_with_webhooks",
+    agents.c.name,
+    sqlite_where=ALIVE_WITH_WEBHOOKS,
+    postgresql_where=ALIVE_WITH_WEBHOOKS,
 )
 
 agent_versions = Table(
@@ -84,7 +112,6 @@ states = Table(
     "states",
     metadata,
     Column("agent_id", Text, primary_key=True),
-    Column("status", Text, nullable=False),
     Column("due", BigInteger),
     Column("body", Text, nullable=False),
 )
@@ -177,6 +204,14 @@ Index(
     executions.c.seq,
     sqlite_where=FIRED,
     postgresql_where=FIRED,
+)
+Index(
+    "executions_by_reason",
+    executions.c.reason,
+    executions.c.created_at,
+    executions.c.seq,
+    sqlite_where=REASONED,
+    postgresql_where=REASONED,
 )
 Index(
     "executions_ranges",

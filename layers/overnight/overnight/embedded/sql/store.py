@@ -1,6 +1,6 @@
 """The store: each verb one transaction, in which the state is locked first, then the execution, then the queue."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
 from overnight.embedded.sql.statement import Statement
 from overnight.embedded.sql.uses import Uses
-from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
+from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
     Admission,
     Admitted,
@@ -28,10 +28,10 @@ from overnight.ports import (
     DueAgent,
     DueExecution,
     ExecutionFilter,
+    Having,
     Hook,
     Page,
     Revision,
-    Tick,
     Transition,
 )
 
@@ -114,15 +114,27 @@ class SqlStore:
         return gate.agent, gate.state
 
     def agents(
-        self, *, status: AgentStatus | None = None, cursor: str | None = None, limit: int = 100, deleted: bool = False
+        self,
+        *,
+        status: AgentStatus | None = None,
+        having: Having | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        deleted: bool = False,
     ) -> Page[tuple[Agent, AgentState]]:
-        """Agents by name; with `deleted`, the deleted ones too, by id."""
-        page = self._agents.page_with_deleted if deleted else self._agents.page
-        return page(status, cursor, limit)
+        """Agents by name; with `deleted`, all of them, by id."""
+        if deleted:
+            return self._agents.page_with_deleted(cursor, limit)
+        return self._agents.page(status, having, cursor, limit)
 
-    def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
-        """The armed periods that touch [since, until), in order of trigger and time."""
-        return self._agents.periods(agent_id, since, until)
+    def states(self, agent_ids: Iterable[str]) -> Mapping[str, AgentState]:
+        """The states of these agents, as far as they are there, by id."""
+        ids = tuple(agent_ids)
+        return self._database.read(lambda reading: self._gates.states(reading, ids))
+
+    def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
+        """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
+        return self._agents.periods(agent_ids, since, until)
 
     def forget_agent(self, agent_id: str) -> None:
         """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
@@ -243,8 +255,12 @@ class SqlStore:
         """The execution of that id."""
         return self._database.read(lambda reading: self._executions.get(reading, execution_id))
 
+    def each_execution(self, execution_ids: Iterable[str]) -> Mapping[str, Execution]:
+        """The executions of these ids, as far as they are there, by id."""
+        return self._executions.each(execution_ids)
+
     def executions(self, where: ExecutionFilter, *, cursor: str | None = None, limit: int = 50) -> Page[Execution]:
-        """Executions, newest first."""
+        """Executions, newest first; a page may be short, and even empty, while its cursor goes on."""
         return self._executions.page(where, cursor, limit)
 
     def unfinished(self, *, cursor: str | None = None, limit: int = 500) -> Page[Execution]:
@@ -258,6 +274,10 @@ class SqlStore:
     def ticks(self, agent_id: str, trigger: str, since: datetime, until: datetime) -> Iterable[Tick]:
         """The ledger of a trigger: records that touch [since, until], ordered by nominal instant."""
         return self._executions.ticks(agent_id, trigger, since, until)
+
+    def ledgers(self, stretches: Iterable[Stretch]) -> Mapping[Stretch, Sequence[Tick]]:
+        """What `ticks` gives of each of these."""
+        return self._executions.ledgers(stretches)
 
     # What the watchdog reads
 

@@ -6,7 +6,13 @@ import json
 
 from overnight.errors import Invalid
 
-__all__ = ["decode", "encode"]
+__all__ = ["NONE", "decode", "encode"]
+
+LARGEST = 2**63
+"""What an integer of a database is less than."""
+
+NONE = "is none that was given out by this listing"
+"""What is wrong with a cursor."""
 
 
 def encode(*place: int | str) -> str:
@@ -21,6 +27,7 @@ def decode(cursor: str, *kinds: type) -> tuple[int | str, ...]:
         place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):
         place = None
-    if not isinstance(place, list) or [type(part) for part in place] != list(kinds):
-        raise Invalid.field("cursor", "is none that was given out by this listing")
+    fits = isinstance(place, list) and [type(part) for part in place] == list(kinds)
+    if not fits or any(isinstance(part, int) and abs(part) >= LARGEST for part in place):
+        raise Invalid.field("cursor", NONE)
     return tuple(place)
