@@ -28,9 +28,10 @@ from overnight.embedded.sql import (
 from overnight.embedded.sql import queue as queue_
 from overnight.embedded.sql import store as store_
 from overnight.embedded.sql.schema import queue as queue_table
+from overnight.embedded.sql.search import searches
 from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import Invalid, Unavailable
-from overnight.executions import FiringKind, Status
+from overnight.executions import FiringKind, Reason, Status
 from overnight.ports import Change, ExecutionFilter, Transition
 from overnight.webhooks import hook_id
 
@@ -350,7 +351,7 @@ STATEMENTS = {
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
 SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
 """They sort what they found, which is little, or of one moment."""
-SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due", "SCAN ringing", "SCAN next"}
+SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due", "SCAN ringing", "SCAN next", "SCAN oldest"}
 """They are of a few rows."""
 
 
@@ -371,23 +372,43 @@ def test_no_statement_reads_a_whole_table(database, name):
     _check(_plan(database, STATEMENTS[name]), may_sort=name in SORTED)
 
 
+@pytest.mark.parametrize("name", ["_TICKS_OF_EACH", "_RANGES_OF_EACH"])
+def test_no_ledger_is_read_but_by_its_index(database, name):
+    plan = _plan(database, getattr(executions, name)["sqlite"])
+    _check([step for step in plan if step not in {"SCAN asked", "SCAN 50 CONSTANT ROWS"}], may_sort=True)
+    assert any(step.startswith("SEARCH executions") and "(agent_id=? AND trigger=? AND " in step for step in plan), plan
+
+
 @pytest.mark.parametrize(
-    ("agent", "status", "kind", "since"),
-    list(product([None, "a"], [None, *Status], [None, FiringKind.MANUAL], [None, START])),
+    ("agent", "status", "kind", "reason", "trigger", "since"),
+    list(
+        product(
+            [None, "a"], [None, *Status], [None, FiringKind.MANUAL], [None, Reason.OVERLAP], [None, "t"], [None, START]
+        )
+    ),
 )
-def test_no_listing_reads_the_whole_history(database, agent, status, kind, since):
-    where = ExecutionFilter(agent_id=agent, kinds=(kind,) if kind else (), since=since)
-    for before in (None, (1, 1)):
-        plan = _plan(database, Statement(executions._filtered(where, status, kind, before, 50)))
-        if status not in {None, Status.SUCCEEDED}:
-            assert "executions_not_succeeded" in plan[0] or "executions_of_agent_in_vain" in plan[0], plan
-        elif agent:
-            assert "executions_by_agent (agent_id=?" in plan[0], plan
-        elif kind:
-            assert "executions_fired (kind=?" in plan[0], plan
-        elif since or before:
-            _check(plan)
-        assert not any("TEMP B-TREE" in step for step in plan), plan
+def test_no_listing_reads_the_whole_history(database, agent, status, kind, reason, trigger, since):
+    statuses, kinds = (status,) if status else (), (kind,) if kind else ()
+    where = ExecutionFilter(agent, statuses, kinds, trigger, reason, since)
+    (search,) = searches(where)
+    for before, end in ((None, None), ((9, 9), None), ((9, 9), (1, 1))):
+        for query in filter(lambda query: query is not None, (search.end(before), search.found(before, end, 50))):
+            plan = _plan(database, Statement(query))
+            if status and not status.terminal:
+                assert "executions_not_succeeded (status=?" in plan[0], plan
+            elif agent and (reason or status) and status is not Status.SUCCEEDED:
+                assert "executions_of_agent_in_vain (agent_id=?" in plan[0], plan
+            elif agent:
+                assert "executions_by_agent (agent_id=?" in plan[0], plan
+            elif reason:
+                assert "executions_by_reason (reason=?" in plan[0], plan
+            elif status and status is not Status.SUCCEEDED:
+                assert "executions_not_succeeded (status=?" in plan[0], plan
+            elif kind and not status:
+                assert "executions_fired (kind=?" in plan[0], plan
+            elif since or before:
+                _check(plan)
+            assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 def _until(condition):

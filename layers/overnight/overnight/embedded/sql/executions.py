@@ -100,7 +100,7 @@ def _live(status: Status) -> Select[Any]:
 
 
 _LIVE = Statement(
-    union_all(*(select(_live(status).subquery()) for status in Status if not status.terminal))
+    union_all(*(select(_live(status).subquery("oldest")) for status in Status if not status.terminal))
     .order_by("created_at", "seq")
     .limit(bindparam("most"))
 )
