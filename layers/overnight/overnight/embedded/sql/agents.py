@@ -41,9 +41,11 @@ _UPDATE = Statement(
     .values({column.name: bindparam(column.name) for column in agents.columns if column is not agents.c.id})
 )
 _NAMED = Statement(select(agents.c.id).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-_READ = Statement(select(agents.c.body).where(agents.c.id == bindparam("agent_id")), apart=True)
-_READ_NAMED = Statement(
-    select(agents.c.body).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)), apart=True
+_READ = Statement(
+    select(agents.c.id, agents.c.body).where(
+        (agents.c.id == bindparam("ref")) | ((agents.c.name == bindparam("ref")) & agents.c.deleted_at.is_(None))
+    ),
+    apart=True,
 )
 
 
@@ -199,12 +201,11 @@ class Agents:
 
     def get(self, ref: str) -> Agent:
         """The agent of that id or name; a deleted one by its id only. Raises AgentNotFound."""
-        row = self._database.read(
-            lambda reading: reading.one(_READ, agent_id=ref) or reading.one(_READ_NAMED, name=ref)
-        )
-        if row is None:
+        rows = self._database.read(lambda reading: reading.all(_READ, ref=ref))
+        if not rows:
             raise AgentNotFound(ref)
-        return self._gates.agent(row[0])
+        # A name may look like another one's id, which then counts.
+        return self._gates.agent(max(rows, key=lambda row: row[0] == ref)[1])
 
     def version(self, agent_id: str, version: int) -> Agent:
         """The agent as it was at that version. Raises AgentNotFound."""

@@ -211,16 +211,18 @@ class SqlStore:
 
     def _prefetch(self, transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:
         """Lock what is needed, and remember it. Who waits locks agents alone, in their order; verbs do the rest."""
-        if wait:
-            (agents,) = transaction.all_of(self._gates.locking(needs.agents, wait=True))
-            return Needs(self._gates.locked(transaction, agents))
-        agents, sought, moved = transaction.all_of(
-            self._gates.locking(needs.agents, wait=False),
-            self._executions.seeking(needs.sought),
-            self._executions.locking(needs.moved),
-        )
-        self._executions.sought(transaction, needs.sought, sought)
-        return Needs(self._gates.locked(transaction, agents), needs.sought, self._executions.locked(transaction, moved))
+        asked = {}
+        if needs.agents:
+            asked["agents"] = self._gates.locking(needs.agents, wait=wait)
+        if needs.sought and not wait:
+            asked["sought"] = self._executions.seeking(needs.sought)
+        if needs.moved and not wait:
+            asked["moved"] = self._executions.locking(needs.moved)
+        found = dict(zip(asked, transaction.all_of(*asked.values()), strict=True))
+        agents = self._gates.locked(transaction, found.get("agents", ()))
+        if "sought" in found:
+            self._executions.sought(transaction, needs.sought, found["sought"])
+        return Needs(agents, needs.sought, self._executions.locked(transaction, found.get("moved", ())))
 
     def readmit(
         self, execution_id: str, move: Callable[[Agent, AgentState, Execution], tuple[Revision, Transition] | None]
