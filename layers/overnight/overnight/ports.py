@@ -224,8 +224,11 @@ class Store(Protocol):
     def periods(self, agent_id: str, since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
         """The armed periods that touch [since, until), in order of trigger and time."""
 
-    def forget_agent(self, agent_id: str) -> None:
-        """Remove what is left of a deleted agent, once its last execution is gone."""
+    def forget_agent(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent; False, and nothing happens, while it has executions, or lives.
+
+        Where that is much, a store may do it in parts: the agent is gone at once, and its id stays due until all is.
+        """
 
     # The three ways to write
 

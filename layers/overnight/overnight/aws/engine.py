@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Invocation"]
 
 WATCH_MARGIN_SECONDS = 5.0
-"""The watchdog begins no round with less time than this left, nor a delivery with less than it may take."""
+"""The watchdog looks at nothing with less time than this left, and begins no delivery with less than it may take."""
 DELIVERY_SECONDS = 16.0
 
 LIMIT = 100
@@ -152,9 +152,13 @@ class Engine:
 
     def watch(self, invocation: Invocation) -> int:
         """Look at all that is due, and send the notifications that are; how many things were looked at."""
+
+        def go_on() -> bool:
+            return _seconds(invocation) > WATCH_MARGIN_SECONDS
+
         looked = 0
-        while _seconds(invocation) > WATCH_MARGIN_SECONDS:
-            found = watchdog.watch(self.ports, limit=LIMIT)
+        while go_on():
+            found = watchdog.watch(self.ports, limit=LIMIT, go_on=go_on)
             looked += found
             if found < LIMIT:
                 break

@@ -21,7 +21,7 @@ from itertools import islice
 from overnight.agents import Agent, AgentState, ArmedPeriod
 from overnight.calendar.dates import format_instant
 from overnight.calendar.zones import tzdata_version
-from overnight.core.due import look_at
+from overnight.core.due import wanted_at
 from overnight.errors import AgentNotFound, ExecutionNotFound
 from overnight.executions import Execution, Status
 from overnight.ports import Store, Tick
@@ -227,7 +227,7 @@ def _chain(agent: Agent, trigger: str, records: list[Tick], since: datetime) -> 
 
 def _overdue(agent: Agent, state: AgentState, before: datetime) -> Iterator[Finding]:
     """What the state says was to be looked at, and wasn't."""
-    due = look_at(agent, state)
+    due = wanted_at(agent, state)
     if due is not None and due < before:
         yield Finding("stuck", agent.name, f"nobody has looked at the agent since {format_instant(due)}", at=due)
 

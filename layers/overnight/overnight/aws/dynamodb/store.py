@@ -106,11 +106,10 @@ class DynamoStore:
         """The armed periods that touch [since, until), in order of trigger and time."""
         return self._agents.periods(agent_id, since, until)
 
-    def forget_agent(self, agent_id: str) -> None:
-        """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
+    def forget_agent(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent, a part of it where that is much; False while it has executions."""
         executions = self._table.query(f"EXECS#{agent_id}", index=BY_OWNER, limit=1)
-        if next(executions, None) is None:
-            self._agents.forget(agent_id)
+        return next(executions, None) is None and self._agents.forget(agent_id)
 
     # The three ways to write, and the one that spans two
 
