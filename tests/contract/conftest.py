@@ -84,7 +84,7 @@ ENGINES = {
 def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     """DynamoDB and SQS on moto, by the contract's time."""
     table = aws.make_table(f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
-    time = aws.sqs_time(now)
+    time = aws.moto_time(now)
     time.__enter__()
     queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry", "fire")]
     queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)

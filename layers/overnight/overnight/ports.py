@@ -426,12 +426,21 @@ class SecretStore(Protocol):
 
 
 class BlobStore(Protocol):
-    """Keeps bytes by their SHA-256."""
+    """Keeps bytes by their SHA-256.
 
-    def put(self, content: bytes) -> str:
-        """Keep it, durably; the digest (hex)."""
+    Whoever refers to a blob puts it first, also where it is there already: what was put a moment ago is never removed.
+    """
 
-    def get(self, digest: str) -> bytes:
+    def put(self, content: bytes, owner: str | None = None) -> str:
+        """Keep it, durably; the name by which it is got.
+
+        Args:
+            content: the bytes.
+            owner: the execution that alone refers to it. Without one it may be referred to by many, as flows are, and
+                its name is its digest (hex).
+        """
+
+    def get(self, name: str) -> bytes:
         """The bytes. Raises NotFound."""
 
 

@@ -1,12 +1,18 @@
 """What the watchdog removes on AWS: what is left of deleted agents, and blobs that nobody needs any more."""
 
+import moto.s3.models
 import pytest
 from tests.aws.adapters.conftest import Invocation
 from tests.support import aws
 
-from overnight.agents import AgentDocument
+from overnight.agents import AgentDocument, LangflowFlow
+from overnight.aws import s3
 from overnight.aws.dynamodb import agents, schema
-from overnight.core import declare, lifecycle
+from overnight.aws.engine import SWEEP_MINUTE, SWEEP_SECONDS
+from overnight.aws.s3 import Swept
+from overnight.core import declare, fire, lifecycle
+from overnight.core.payloads import opened
+from overnight.core.replay import replay
 from overnight.errors import AgentNotFound
 
 HOOK = {"name": "hook", "webhook": {}}
@@ -97,3 +103,157 @@ def test_a_schedule_that_could_not_be_disarmed_goes_with_its_agent(stack):
     stack.pass_(days=8)
     stack.open().watch(Invocation())
     assert stack.schedules() == []
+
+
+# Blobs
+
+
+LARGE = "x" * 5_000
+OWNERLESS = b'{"data":{"edges":[],"nodes":[]}}'
+
+
+def blobs(stack) -> set[str]:
+    """The names of the blobs in the bucket, versions that are not current left out."""
+    found = aws.client("s3").list_objects_v2(Bucket=stack.name).get("Contents", [])
+    return {one["Key"].partition("/")[2] for one in found}
+
+
+def sweep(stack) -> int:
+    """What the watchdog does once a day."""
+    stack.pass_(days=1, hours=1)
+    stack.at = stack.at.replace(minute=SWEEP_MINUTE)
+    aws.time_to_live(stack.name, stack.at, 1_000)
+    return stack.open().watch(Invocation())
+
+
+def carried_out(stack, payload):
+    """An execution that has run, and printed; its row."""
+    admitted = fire.trigger(stack.open().ports, "agent", payload=payload)
+    for message in stack.messages():
+        stack.open_runner().run(message, Invocation())
+    return stack.open().ports.store.execution(admitted.execution.id)
+
+
+def test_what_an_execution_was_given_gave_and_printed_goes_with_it(stack):
+    stack.agent(flow={"python": "tests.support.lambdas:prints"}, retention_days=7)
+    row = carried_out(stack, {"text": LARGE})
+    kept = {row.payload.blob, row.output.blob, row.first.log}
+    assert blobs(stack) == kept
+    assert all(name.startswith(row.id) for name in kept)
+    for _ in range(6):
+        assert sweep(stack) == 0
+    assert blobs(stack) == kept
+    for _ in range(3):
+        sweep(stack)
+    assert blobs(stack) == set()
+
+
+def test_what_an_execution_that_waits_was_given_stays_however_long(stack):
+    stack.agent(retention_days=7)
+    fire.trigger(stack.open().ports, "agent", payload={"text": LARGE})
+    for _ in range(30):
+        stack.bodies("run")
+        sweep(stack)
+    assert len(blobs(stack)) == 1
+
+
+def test_what_is_replayed_has_a_blob_of_its_own(stack):
+    stack.agent(retention_days=7)
+    first = carried_out(stack, {"text": LARGE})
+    stack.pass_(days=5)
+    again = replay(stack.open().ports, first.id).execution
+    for _ in range(4):
+        stack.bodies("run")
+        sweep(stack)
+    assert blobs(stack) == {again.payload.blob}
+    assert opened(stack.open().ports.blobs, again.payload) == {"text": LARGE}
+
+
+def test_a_flow_stays_until_its_last_agent_is_forgotten_in_every_version(stack):
+    ports = stack.open().ports
+    first, second, nobodys = (ports.blobs.put(content) for content in (b"first", b"second", b"nobody's"))
+    agent = stack.agent(flow={"langflow": first}, retention_days=7)
+    document = agent.document.model_copy(update={"flow": LangflowFlow(langflow=second)})
+    lifecycle.edit(ports, agent.id, document)
+    assert blobs(stack) == {first, second, nobodys}
+    assert sweep(stack) == 1
+    assert blobs(stack) == {first, second}
+    lifecycle.delete(ports, agent.id)
+    for _ in range(6):
+        sweep(stack)
+    assert blobs(stack) == {first, second}
+    for _ in range(3):
+        sweep(stack)
+    assert blobs(stack) == set()
+
+
+def test_what_is_put_again_while_it_is_swept_stays(stack):
+    ports = stack.open().ports
+    digest = ports.blobs.put(OWNERLESS)
+    ports.blobs.put(OWNERLESS)
+    stack.pass_(days=2)
+
+    def used(names):
+        ports.blobs.put(OWNERLESS)  # somebody is about to refer to it
+        return ()
+
+    assert ports.blobs.sweep(stack.at, used) == Swept(1, None)
+    assert ports.blobs.get(digest) == OWNERLESS
+
+
+def test_what_was_put_today_stays_and_so_does_what_is_not_ours(stack):
+    digest = stack.open().ports.blobs.put(OWNERLESS)
+    aws.client("s3").put_object(Bucket=stack.name, Key="flows/notes.txt", Body=b"mine")
+    stack.at = stack.at.replace(hour=23, minute=SWEEP_MINUTE)
+    assert stack.open().watch(Invocation()) == 0
+    assert blobs(stack) == {digest, "notes.txt"}
+    assert sweep(stack) == 1
+    assert blobs(stack) == {"notes.txt"}
+
+
+@pytest.fixture
+def paged(monkeypatch):
+    """Pages of four. moto leaves out the first key after a marker whose own is gone; this does as S3 does."""
+    monkeypatch.setattr(s3, "PAGE", 4)
+    every = moto.s3.models.S3Backend.list_object_versions
+
+    def page(backend, bucket_name, key_marker=None, max_keys=1_000, **_):
+        versions, prefixes, markers, *_ = every(backend, bucket_name, max_keys=None)
+        rest = [version for version in versions if version.name > (key_marker or "")]
+        return rest[:max_keys], prefixes, markers, rest[max_keys - 1].name if rest[max_keys:] else None, None
+
+    monkeypatch.setattr(moto.s3.models.S3Backend, "list_object_versions", page)
+
+
+@pytest.mark.usefixtures("paged")
+def test_a_sweep_that_runs_out_of_time_is_carried_on_an_hour_later(stack):
+    for number in range(10):
+        stack.open().ports.blobs.put(str(number).encode())
+    stack.pass_(days=1, hours=1)
+    stack.at = stack.at.replace(minute=SWEEP_MINUTE)
+    left = []
+    for _ in range(4):
+        invocation = Invocation(SWEEP_SECONDS + 1)
+        delete = stack.open().ports.blobs.sweep
+        engine = stack.open()
+
+        def step(*given, invocation=invocation, delete=delete):
+            invocation.seconds = SWEEP_SECONDS - 1
+            return delete(*given)
+
+        engine._sweep._blobs.sweep = step
+        engine.watch(invocation)
+        left.append(len(blobs(stack)))
+        stack.pass_(hours=1)
+    assert left == [6, 2, 0, 0]
+
+
+def test_an_hour_with_nothing_to_sweep_costs_a_read(stack):
+    sweep(stack)
+    stack.pass_(hours=1)
+    stack.meter.read()
+    stack.open().watch(Invocation())
+    swept = stack.meter.read().calls
+    stack.pass_(minutes=1)
+    stack.open().watch(Invocation())
+    assert swept - stack.meter.read().calls == {"dynamodb.get_item": 1}

@@ -229,13 +229,14 @@ def _firing(ports: Ports, agent: Agent, name: str, kept: Gathering) -> Firing:
             given = matching.given(event.input, payload)
         except JMESPathError as error:
             ports.observe("event.input_failed", agent=agent.name, trigger=name, error=str(error))
+    owner = _id_of(agent.id, name, kept)
     return Firing(
         agent_id=agent.id,
         kind=FiringKind.EVENT,
         dedupe_key=_key(name, kept),
         trigger=name,
-        payload=hold(ports.blobs, payload),
-        input=hold(ports.blobs, given),
+        payload=hold(ports.blobs, payload, owner),
+        input=hold(ports.blobs, given, owner),
         depth=kept.depth,
         accepted=True,
     )

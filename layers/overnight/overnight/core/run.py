@@ -154,7 +154,7 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
 
     With `lease_over`, nothing is done about an attempt whose lease was renewed in between.
     """
-    prepared = [(each, _ending(ports, each.report)) for each in ended]
+    prepared = [(each, _ending(ports, each.report, each.started.execution.id)) for each in ended]
 
     def work() -> list[AgentState | None]:
         return [_finish(ports, each, ending, lease_over=lease_over) for each, ending in prepared]
@@ -164,16 +164,16 @@ def finish(ports: Ports, ended: Sequence[Ended], *, lease_over: bool = False) ->
             lifecycle.fail(ports, state.agent_id, state.trip)
 
 
-def _ending(ports: Ports, report: RunReport) -> Ending:
+def _ending(ports: Ports, report: RunReport, owner: str) -> Ending:
     """What is kept of the end; whatever is large goes to the blob store first."""
     succeeded = report.outcome is AttemptOutcome.SUCCEEDED
     return Ending(
         outcome=report.outcome,
         worker=ports.worker,
-        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)}) if succeeded else None,
+        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)}, owner) if succeeded else None,
         failure=report.failure,
         usage=report.usage,
-        log=ports.blobs.put(report.log.encode()) if report.log else None,
+        log=ports.blobs.put(report.log.encode(), owner) if report.log else None,
     )
 
 

@@ -78,11 +78,16 @@ def look(ports: Ports, agent_id: str) -> None:
         batches.close_due(ports, agent_id)
     for trigger in state.schedules:
         _look_at_schedule(ports, agent, state, trigger)
+    _look_at_life(ports, agent, state)
+
+
+def _look_at_life(ports: Ports, agent: Agent, state: AgentState) -> None:
+    """Whether it is to be disabled, armed or forgotten."""
     if state.trip:
-        lifecycle.fail(ports, agent_id, state.trip)
+        lifecycle.fail(ports, agent.id, state.trip)
     elif state.want_version != state.armed_version:
-        lifecycle.arm(ports, agent_id)
-    elif agent.retain_until and agent.retain_until <= now:
+        lifecycle.arm(ports, agent.id)
+    elif agent.retain_until and agent.retain_until <= ports.now():
         retention.forget(ports, agent)
 
 

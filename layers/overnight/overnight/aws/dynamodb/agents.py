@@ -12,6 +12,7 @@ from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.uses import of_flow
 from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
 from overnight.errors import AgentExists, AgentNotFound, Unavailable
 from overnight.executions import Message
@@ -251,7 +252,8 @@ class Agents:
 
 
 def _version_item(agent: Agent) -> Item:
-    return {PK: f"VERSION#{agent.id}", SK: f"{agent.version:09}", "body": packed(agent.model_dump_json())}
+    item: Item = {PK: f"VERSION#{agent.id}", SK: f"{agent.version:09}", "body": packed(agent.model_dump_json())}
+    return item | of_flow(agent)
 
 
 def _subscriptions(agent: Agent) -> dict[Key, Item]:

@@ -1,9 +1,9 @@
 """The table: its keys, its indexes, and what stands where.
 
     item           pk                  sk                  indexes
-    agent          AGENT#<id>          AGENT               by_owner: AGENTS, by id
+    agent          AGENT#<id>          AGENT               by_owner: AGENTS, by id; by_day: FLOW#<digest>
     state          AGENT#<id>          STATE               by_due: DUE#AGENT#<shard>, when to look
-    former agent   VERSION#<id>        <version>
+    former agent   VERSION#<id>        <version>           by_day: FLOW#<digest>
     armed period   ARMED#<id>          <trigger>#<since>
     name           NAMES               <name>
     subscription   EVENT#<name>        <agent>
@@ -17,6 +17,7 @@
     attempt        EXEC#<id>           ATTEMPT#<n>         but for the first and the last, which are in the row
     event          OUTBOX#<id>         EVENT               by_due, until it is fanned out: DUE#EVENT#<shard>
     delivery       NOTICE#<id>         NOTICE              by_owner: NOTICES#<agent>; by_due: DUE#NOTICE#<shard>
+    sweep          STACK               SWEEP               how far the sweep of blobs has come
 
 Agent and state are alone in their partition, so one query reads both. Every index holds keys only; a shared one is
 sharded, as a partition takes a thousand writes a second. Two indexes may share an attribute, which is stored once.
@@ -78,7 +79,7 @@ BY_DUE = Index("by_due", "shard", "look")
 """Sparse: what somebody must look at, and when."""
 
 BY_DAY = Index("by_day", "day", "at")
-"""Executions across agents."""
+"""Executions across agents; and the agents, former versions too, that have a flow."""
 
 BY_TICK = Index("by_tick", "ledger", "tick")
 """Sparse: the ledgers of schedules."""

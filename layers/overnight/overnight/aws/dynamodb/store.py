@@ -27,6 +27,7 @@ from overnight.aws.dynamodb.listing import Listing
 from overnight.aws.dynamodb.schema import BY_OWNER
 from overnight.aws.dynamodb.table import Refused, Table
 from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.uses import Uses
 from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending
 from overnight.ports import (
     Admission,
@@ -69,6 +70,7 @@ class DynamoStore:
         self._due = Due(table, self._gates, self._executions)
         self._events = Events(table, now)
         self._deliveries = Deliveries(table)
+        self._uses = Uses(table, now)
 
     # Agents
 
@@ -272,6 +274,10 @@ class DynamoStore:
     def prune(self, now: datetime, limit: int) -> int:  # noqa: ARG002 - the port's
         """Nothing is left to do: DynamoDB deletes what has a time to live, and until then nobody sees it."""
         return 0
+
+    def used_blobs(self, names: Sequence[str]) -> set[str]:
+        """Those of these blobs that an execution refers to, or an agent in any of its versions."""
+        return self._uses.used(names)
 
     def healthy(self) -> None:
         """Raises Unavailable when the table does not answer."""
