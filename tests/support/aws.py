@@ -156,9 +156,9 @@ def moto_time(now: Callable[[], datetime]) -> Iterator[None]:
         yield
 
 
-def time_to_live(table: str, now: datetime, limit: int) -> int:
+def time_to_live(table: str, now: datetime, limit: int, connected: Any = None) -> int:
     """Delete what has outlived its time, the longest first; how many executions and events that were."""
-    dynamodb = client("dynamodb")
+    dynamodb = connected or client("dynamodb")
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table, FilterExpression="attribute_exists(#t)", ExpressionAttributeNames={"#t": schema.TTL}
     )

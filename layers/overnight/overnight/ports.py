@@ -454,6 +454,9 @@ class EventBus(Protocol):
 class Courier(Protocol):
     """Posts notifications."""
 
+    def check(self, url: str) -> None:
+        """Raises Invalid (`notify.url`) for what it never can post to, such as a topic where there is none."""
+
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""
 

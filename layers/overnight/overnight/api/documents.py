@@ -45,6 +45,8 @@ def accept(ports: Ports, raw: Mapping[str, Any]) -> AgentDocument:
             # What is wrong with the flow was found by its kind; the union would complain of every kind.
             if each["loc"][:1] != ("flow",):
                 problems.append(on_a_node(each, nodes) or describe(_path(each["loc"], labels), each))
+    else:
+        problems += _unreachable(ports, document)
     if problems:
         raise Invalid(problems)
     if content is not None:
@@ -118,6 +120,16 @@ def _path(loc: tuple[int | str, ...], labels: list[str]) -> tuple[int | str, ...
             inside = tuple(rest[1:])
             return (labels[number], *inside) if number < len(labels) else ("triggers", number - len(labels), *inside)
     return loc
+
+
+def _unreachable(ports: Ports, document: AgentDocument) -> Sequence[Problem]:
+    """What is wrong with the receiver of its notifications, on this engine."""
+    try:
+        if document.notify is not None:
+            ports.courier.check(document.notify.url)
+    except Invalid as invalid:
+        return invalid.problems
+    return ()
 
 
 # The flow

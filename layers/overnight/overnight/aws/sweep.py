@@ -1,4 +1,4 @@
-"""The sweep: once a day, all blobs are looked at, and those removed that nobody needs any more."""
+"""The sweep: once a week, all blobs are looked at, and those removed that nobody needs any more."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -9,8 +9,9 @@ from overnight.aws.s3 import S3BlobStore, Used
 
 __all__ = ["Sweep"]
 
-EVERY = timedelta(days=1)
-"""From the beginning of one round over all blobs to that of the next."""
+EVERY = timedelta(days=7)
+"""From the beginning of one round over all blobs to that of the next: each reads the row of every execution that has
+any, and a blob is kept for little money."""
 
 FRESH = timedelta(days=1)
 """What was put so short a time ago is left alone: whoever put it may not refer to it yet."""

@@ -4,6 +4,7 @@ import hashlib
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.core.fire import admit
+from overnight.core.living import living
 from overnight.core.payloads import hold, opened
 from overnight.errors import AgentNotFound, IdempotencyMismatch, NotActive, NotReplayable
 from overnight.executions import Firing, FiringKind
@@ -41,8 +42,7 @@ def replay(ports: Ports, execution_id: str, *, idempotency_key: str | None = Non
     firing = firing.model_copy(update={"payload": payload, "input": given})
 
     def check(agent: Agent, state: AgentState) -> AgentState:
-        if agent.deleted_at:
-            raise AgentNotFound(agent.id)
+        living(agent, agent.id)
         if state.status is not AgentStatus.ACTIVE and first.kind is not FiringKind.MANUAL:
             raise NotActive(agent.name, state.status)
         return state
