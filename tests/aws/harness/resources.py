@@ -395,6 +395,7 @@ def kinds(
         "AWS::ApiGateway::Deployment": noted,
         "AWS::ApiGateway::Stage": Noted(named("StageName")),
         "AWS::ApiGateway::Account": noted,
+        "AWS::ApiGateway::GatewayResponse": noted,
         "AWS::CloudWatch::Alarm": Noted(named("AlarmName"), Arn=arn("cloudwatch", "alarm:")),
         "AWS::SNS::Topic": Topic(account),
         "AWS::SNS::Subscription": noted,
