@@ -12,7 +12,7 @@ from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries
-from overnight.aws.dynamodb.uses import of_flow
+from overnight.aws.dynamodb.uses import noted
 from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
 from overnight.errors import AgentExists, AgentNotFound, Unavailable
 from overnight.executions import Message
@@ -56,6 +56,7 @@ class Agents:
             *self._renamed(None, agent),
             *self._subscribed(None, agent),
             *self._hooks.kept(None, agent),
+            *noted(None, agent),
             *_periods(change),
         ]
         for _ in tries(f"agent {agent.name}"):
@@ -104,6 +105,7 @@ class Agents:
         yield from self._renamed(gate.agent, moved.agent)
         yield from self._subscribed(gate.agent, moved.agent)
         yield from self._hooks.kept(gate.agent, moved.agent)
+        yield from noted(gate.agent, moved.agent)
 
     @staticmethod
     def _renamed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
@@ -172,7 +174,7 @@ class Agents:
         return True
 
     def _left_of(self, agent_id: str) -> Iterator[Item]:
-        for owner in (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}"):
+        for owner in (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}", f"FLOWS#{agent_id}"):
             yield from self._table.query(owner, index=BY_OWNER, limit=FORGOTTEN_AT_ONCE)
         for pk in (f"VERSION#{agent_id}", f"ARMED#{agent_id}"):
             yield from self._table.query(pk, limit=FORGOTTEN_AT_ONCE)
@@ -252,8 +254,7 @@ class Agents:
 
 
 def _version_item(agent: Agent) -> Item:
-    item: Item = {PK: f"VERSION#{agent.id}", SK: f"{agent.version:09}", "body": packed(agent.model_dump_json())}
-    return item | of_flow(agent)
+    return {PK: f"VERSION#{agent.id}", SK: f"{agent.version:09}", "body": packed(agent.model_dump_json())}
 
 
 def _subscriptions(agent: Agent) -> dict[Key, Item]:

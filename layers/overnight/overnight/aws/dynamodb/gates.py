@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, shard_of
 from overnight.aws.dynamodb.table import MARK, Cancelled, Condition, Key, Put, Refused, Table, Update
-from overnight.aws.dynamodb.uses import of_flow
 from overnight.aws.dynamodb.values import Item, packed, stamp, unpacked
 from overnight.errors import AgentNotFound, Unavailable
 
@@ -229,7 +228,6 @@ class Gates:
             "body": agent.model_dump_json(),
             BY_OWNER.pk: "AGENTS",
             BY_OWNER.sk: agent.id,
-            **of_flow(agent),
         }
 
     def put_off(self, agent_id: str, until: datetime) -> None:

@@ -1,13 +1,14 @@
 """The table: its keys, its indexes, and what stands where.
 
     item           pk                  sk                  indexes
-    agent          AGENT#<id>          AGENT               by_owner: AGENTS, by id; by_day: FLOW#<digest>
+    agent          AGENT#<id>          AGENT               by_owner: AGENTS, by id
     state          AGENT#<id>          STATE               by_due: DUE#AGENT#<shard>, when to look
-    former agent   VERSION#<id>        <version>           by_day: FLOW#<digest>
+    former agent   VERSION#<id>        <version>
     armed period   ARMED#<id>          <trigger>#<since>
     name           NAMES               <name>
     subscription   EVENT#<name>        <agent>
     webhook        HOOK#<id>           HOOK                by_owner: HOOKS#<agent>
+    use of a flow  FLOW#<digest>       <agent>             by_owner: FLOWS#<agent>
     execution      EXEC#<id>           EXEC                by_owner: EXECS#<agent>, newest last
                                                            by_day: DAY#<date>#<shard>
                                                            by_due, until it is terminal: LIVE#<shard> or
@@ -79,7 +80,7 @@ BY_DUE = Index("by_due", "shard", "look")
 """Sparse: what somebody must look at, and when."""
 
 BY_DAY = Index("by_day", "day", "at")
-"""Executions across agents; and the agents, former versions too, that have a flow."""
+"""Executions across agents."""
 
 BY_TICK = Index("by_tick", "ledger", "tick")
 """Sparse: the ledgers of schedules."""

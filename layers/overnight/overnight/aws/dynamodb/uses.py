@@ -1,15 +1,15 @@
-"""Who needs which blob: its name says which execution does, and an index which agents have a flow."""
+"""Who needs which blob: its name says which execution does; each agent notes its flow, in the same transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from overnight.agents import Agent, LangflowFlow
 from overnight.aws.dynamodb import rows
-from overnight.aws.dynamodb.schema import BY_DAY, TTL
-from overnight.aws.dynamodb.table import Table
+from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
+from overnight.aws.dynamodb.table import Put, Table
 from overnight.aws.dynamodb.values import Item, epoch
 
-__all__ = ["Uses", "of_flow"]
+__all__ = ["Uses", "noted"]
 
 SLACK = timedelta(days=1)
 """How much longer than its execution a blob is kept, whatever clocks say."""
@@ -34,14 +34,12 @@ class Uses:
         return TTL in item and int(item[TTL]) <= epoch(self._now() - SLACK)
 
     def _is_of_an_agent(self, digest: str) -> bool:
-        return next(self._table.query(_flow(digest), index=BY_DAY, limit=1), None) is not None
+        return next(self._table.query(f"FLOW#{digest}", limit=1), None) is not None
 
 
-def of_flow(agent: Agent) -> Item:
-    """What makes an agent, or a former version of one, be found by its flow."""
-    flow = agent.document.flow
-    return {BY_DAY.pk: _flow(flow.langflow), BY_DAY.sk: agent.id} if isinstance(flow, LangflowFlow) else {}
-
-
-def _flow(digest: str) -> str:
-    return f"FLOW#{digest}"
+def noted(before: Agent | None, after: Agent) -> Iterator[Put]:
+    """That an agent needs its flow, from now on until it is forgotten: its former versions stay, too."""
+    flow = after.document.flow
+    if isinstance(flow, LangflowFlow) and (before is None or before.document.flow != flow):
+        owned = {BY_OWNER.pk: f"FLOWS#{after.id}", BY_OWNER.sk: flow.langflow}
+        yield Put({PK: f"FLOW#{flow.langflow}", SK: after.id, **owned})
