@@ -11,6 +11,7 @@ from infra.messaging import Messaging
 from infra.scheduling import Scheduling
 from infra.settings import Settings
 from infra.storage import Storage
+from overnight.aws.s3 import EXECUTIONS, FLOWS
 
 __all__ = ["acknowledge"]
 
@@ -40,9 +41,10 @@ def acknowledge(
         {
             "L1": "Python 3.13 is what the packaged bundles are tried on; AWS supports it until June 2029.",
             _wildcard(f"<{_id(storage.table)}.Arn>/index/*"): "Every index of the one table, to be queried.",
-            _wildcard(
-                f"<{_id(storage.blobs)}.Arn>/blobs/*"
-            ): "Blobs are named by their digest, which nobody knows before.",
+            **{
+                _wildcard(f"<{_id(storage.blobs)}.Arn>/{prefix}*"): "Blobs are named by what nobody knows before."
+                for prefix in (EXECUTIONS, FLOWS)
+            },
             _wildcard(arn("scheduler", f"schedule/{scheduling.runtime.name}/*")): (
                 "Runtime agents come and go, and with them the schedules of this one group."
             ),

@@ -17,6 +17,7 @@ from infra.functions import Functions
 from infra.logs import log_group
 from infra.messaging import Messaging
 from infra.settings import Settings
+from overnight.api.problems import MEDIA_TYPE, Problem
 
 __all__ = ["Api"]
 
@@ -34,6 +35,16 @@ ACCESS = {
     "error": "$context.error.message",
 }
 """Of each request; never its query, its headers or its body."""
+
+REFUSALS = {
+    "REQUEST_TOO_LARGE": (
+        413,
+        "too_large",
+        "API Gateway takes 10 MB, and hands on 6 MB: of a body, what it has as a text in JSON, quotes escaped",
+    ),
+    "INTEGRATION_TIMEOUT": (504, "timeout", "there was no answer within 29 seconds; it may be done all the same"),
+}
+"""What API Gateway refuses by itself, in our words: by its type, the status, the code, and the detail."""
 
 
 class Api(Construct):
@@ -90,6 +101,14 @@ class Api(Construct):
             **({"cloud_watch_role": False} | options),
         )
         api.node.try_remove_child("Endpoint")  # the stack has outputs of its own
+        for kind, (status, code, detail) in REFUSALS.items():
+            api.add_gateway_response(
+                kind.title().replace("_", ""),
+                type=apigateway.ResponseType.of(kind),
+                status_code=str(status),
+                response_headers={"Content-Type": f"'{MEDIA_TYPE}'"},
+                templates={"application/json": _problem(status, code, detail)},
+            )
         return api
 
     def _policies(self, messaging: Messaging) -> tuple[iam.ManagedPolicy, iam.ManagedPolicy]:
@@ -117,6 +136,17 @@ class Api(Construct):
             ],
         )
         return reader, operator
+
+
+def _problem(status: int, code: str, detail: str) -> str:
+    said = Problem(
+        type=f"urn:overnight:error:{code}",
+        title=code.replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+    )
+    return said.model_dump_json(exclude_none=True)
 
 
 def _calls(function: lambda_.IFunction) -> apigateway.LambdaIntegration:

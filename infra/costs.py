@@ -14,6 +14,10 @@ __all__ = ["COUNTS", "METRICS", "TABLES", "Line", "idle", "main", "million", "sn
 MILLION = 1_000_000
 MINUTES = 43_800
 """Of a month."""
+DAYS = MINUTES / 1_440
+RETENTION_DAYS = 30
+SWEPT_EVERY_DAYS = 7
+BLOBS_A_LIST = 500
 
 REQUEST = 0.20 / MILLION
 GB_SECOND = 0.0000133334
@@ -26,6 +30,9 @@ API_REQUEST = 3.50 / MILLION
 ALARM_METRIC = 0.10
 METRIC = 0.30
 LOG_GB = 0.50
+S3_PUT = 5.00 / MILLION
+"""A list costs the same."""
+S3_GB_MONTH = 0.023
 SNAPSHOT_GB_SECOND = 0.0000015046
 RESTORED_GB = 0.0001397998
 
@@ -44,8 +51,14 @@ class Counts:
     """A lifecycle event that nobody follows, looked up under three names."""
     events_seconds: float = 0.03
     log_kilobytes: float = 2.0
-    watchdog_read_units: float = 8
-    """Four kinds of due items in four shards, each at least half a unit."""
+    puts: float = 1
+    """Of blobs, by an attempt that prints something: its output. Values below a kilobyte are in the row."""
+    swept_read_units: float = 1
+    """For an execution with blobs, each time they are swept."""
+    watchdog_read_units: float = 10
+    """Five kinds of due items in four shards, each at least half a unit."""
+    sweep_read_units: float = 1
+    """Each hour, to see whether it is time."""
     watchdog_seconds: float = 0.15
     watchdog_log_kilobytes: float = 0.5
     polls_a_minute: float = 15
@@ -74,6 +87,9 @@ def idle(counts: Counts = COUNTS, *, mappings: int = 4, alarm_metrics: int = 23)
     reads = counts.watchdog_read_units
     yield Line("Watchdog's reads", f"{reads:g} units a round", MINUTES * reads * READ_UNIT)
     gigabytes = MINUTES * counts.watchdog_log_kilobytes / MILLION
+    hours, rounds = MINUTES / 60, DAYS / SWEPT_EVERY_DAYS
+    sweep = hours * counts.sweep_read_units * READ_UNIT + rounds * (S3_PUT + WRITE_UNIT)
+    yield Line("Sweep of blobs", f"{hours:,.0f} reads, and a list a week", sweep)
     yield Line("Watchdog's log", f"{gigabytes * 1_000:.0f} MB", gigabytes * LOG_GB)
     polls = MINUTES * counts.polls_a_minute
     yield Line("Pollers", f"{mappings} queues, {polls:,.0f} requests each", mappings * polls * SQS_REQUEST)
@@ -97,6 +113,15 @@ def million(counts: Counts = COUNTS, *, seconds: float = 2.0, gigabytes: float =
     how = f"{counts.event_write_units:g} write and {counts.event_read_units:g} read units each"
     yield Line("Bringing events to agents", how, MILLION * kept)
     yield Line("Logs", f"{counts.log_kilobytes:g} KB each", counts.log_kilobytes * LOG_GB)
+    how = f"{counts.puts:g} blob each of {counts.log_kilobytes:g} KB, kept for {RETENTION_DAYS} days"
+    yield Line("What attempts print", how, counts.puts * (MILLION * S3_PUT + _kept(counts)))
+
+
+def _kept(counts: Counts) -> float:
+    """To keep a million blobs for their retention: storage, and being looked at by the sweep."""
+    storage = counts.log_kilobytes * S3_GB_MONTH * RETENTION_DAYS / DAYS
+    look = counts.swept_read_units * READ_UNIT + S3_PUT / BLOBS_A_LIST
+    return storage + MILLION * look * RETENTION_DAYS / SWEPT_EVERY_DAYS
 
 
 METRICS = 9

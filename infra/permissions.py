@@ -14,7 +14,7 @@ from infra.messaging import Messaging
 from infra.scheduling import Scheduling
 from infra.settings import Settings
 from infra.storage import Storage
-from overnight.aws.s3 import PREFIX as BLOBS_PREFIX
+from overnight.aws.s3 import EXECUTIONS, FLOWS
 from overnight.aws.secrets import MASTER_KEY
 
 __all__ = ["Permissions"]
@@ -33,8 +33,17 @@ READ_MANY = frozenset({"api", "declare", "watchdog"})
 """Who reads pages of items."""
 READ_INDEXES = frozenset({"api", "watchdog"})
 """Who looks for things by anything but their key."""
-ONLY_WRITE_BLOBS = frozenset({"webhook"})
-"""Who puts payloads there and never reads them; all others run flows, show them, or close batches of earlier events."""
+READ, WRITE, REMOVE = "s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion"
+BLOBS: dict[str, dict[str, tuple[str, ...]]] = {
+    "api": {EXECUTIONS: (READ, WRITE), FLOWS: (READ, WRITE)},
+    "webhook": {EXECUTIONS: (WRITE,)},
+    "tick": {EXECUTIONS: (READ, WRITE)},
+    "events": {EXECUTIONS: (READ, WRITE)},
+    "runner": {EXECUTIONS: (READ, WRITE), FLOWS: (READ,)},
+    "watchdog": {EXECUTIONS: (READ, REMOVE, WRITE), FLOWS: (REMOVE,)},
+    "declare": {EXECUTIONS: (READ, WRITE), FLOWS: (WRITE,)},
+}
+"""What a function does with blobs, by what their keys begin with. Whoever closes a batch reads the events in it."""
 SECRETS = "secrets/*"
 
 SENDS = {
@@ -83,15 +92,12 @@ class Permissions:
 
     def of(self, name: str) -> Iterator[iam.PolicyStatement]:
         """Each statement of a function's role."""
-        table, blobs = self._storage.table, self._storage.blobs
+        table = self._storage.table
         queues = self._messaging.queues
         yield _allow([*(["dynamodb:BatchGetItem"] if name in READ_MANY else []), *ITEMS], table.table_arn)
         if name in READ_INDEXES:
             yield _allow(["dynamodb:Query"], f"{table.table_arn}/index/*")
-        read = [] if name in ONLY_WRITE_BLOBS else ["s3:GetObject"]
-        yield _allow([*read, "s3:PutObject"], blobs.arn_for_objects(f"{BLOBS_PREFIX}*"))
-        if name == "api":  # else a digest that was never sent is refused by S3, and not said to be missing
-            yield _allow(["s3:ListBucket"], blobs.bucket_arn)
+        yield from self._blobs(name)
         yield _allow(["events:PutEvents"], self._messaging.bus.event_bus_arn)
         failures = [self._messaging.failures] if name in CALLED_WITHOUT_QUEUE else []
         sends = [*(queues[queue] for queue in SENDS[name]), *failures]
@@ -122,6 +128,15 @@ class Permissions:
                 ],
                 "*",  # Lambda makes the interfaces, and asks for it so
             )
+
+    def _blobs(self, name: str) -> Iterator[iam.PolicyStatement]:
+        bucket = self._storage.blobs
+        for prefix, actions in BLOBS[name].items():
+            yield _allow(actions, bucket.arn_for_objects(f"{prefix}*"))
+        if name == "watchdog":
+            yield _allow(["s3:ListBucketVersions"], bucket.bucket_arn)
+        if name == "api":  # else a digest that was never sent is refused by S3, and not said to be missing
+            yield _allow(["s3:ListBucket"], bucket.bucket_arn)
 
     def _scheduler(self, name: str) -> Iterator[iam.PolicyStatement]:
         runtime = self._scheduling.schedules_in(self._scheduling.runtime)

@@ -21,7 +21,9 @@ REMOVE = {
         "aws dynamodb update-table --table-name {0} --no-deletion-protection-enabled && "
         "aws dynamodb delete-table --table-name {0}"
     ),
-    "AWS::S3::Bucket": "aws s3 rb --force s3://{0}",
+    "AWS::S3::Bucket": (
+        "python -c \"import boto3; boto3.resource('s3').Bucket('{0}').object_versions.delete()\" && aws s3 rb s3://{0}"
+    ),
 }
 """How what is retained can be removed."""
 

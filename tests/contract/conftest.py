@@ -84,7 +84,7 @@ ENGINES = {
 def open_dynamodb(folder: Path, now: Callable[[], datetime]) -> Opened:
     """DynamoDB and SQS on moto, by the contract's time."""
     table = aws.make_table(f"contract_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}")
-    time = aws.sqs_time(now)
+    time = aws.moto_time(now)
     time.__enter__()
     queues = [aws.make_queue(f"{table}-{kind}") for kind in ("run", "retry", "fire")]
     queue = SqsWorkQueue(lambda: aws.client("sqs"), *queues, now)
@@ -98,11 +98,14 @@ _SQS = "SQS carries messages in any order, and more than once; what is stale is 
 _OTHERS = "somebody else receives on AWS, and needs no waking"
 _SCHEDULER = "EventBridge Scheduler rings; its adapter has tests of its own"
 _IN_PROCESS = "moto is in this process"
+_NAMED = "a blob's name says which execution needs it; tests/aws/adapters/test_retention.py"
 ENGINES["dynamodb"] = EngineKind(
     open_dynamodb,
     unlike={
         "test_alarms": _SCHEDULER,
-        "test_uses": "nothing is removed from S3, so nobody asks what is needed there",
+        "test_what_an_execution_was_given_gave_and_printed_is_needed_until_its_retention_is_over": _NAMED,
+        "test_a_firing_that_was_there_already_needs_nothing": _NAMED,
+        "test_a_write_that_fails_notes_nothing": _NAMED,
         "test_together": "DynamoDB has no transaction that is open; verbs are made to be interrupted",
         "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
         "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",

@@ -275,14 +275,14 @@ def test_what_is_left_of_a_deleted_agent_goes_with_its_last_execution(world):
     agent = world.agent("daily", triggers=[{"name": "e", "event": {"name": "a.b"}}])
     execution = world.started(agent)
     world.store.revise(execution.id, world.end)
-    world.store.forget_agent(agent.id)
+    assert not world.store.forget_agent(agent.id)
     assert world.store.agent(agent.id)  # it lives
     world.edit(agent, version=2, deleted_at=world.now())
-    world.store.forget_agent(agent.id)
+    assert not world.store.forget_agent(agent.id)
     assert world.store.agent(agent.id)  # it has history
     world.now.pass_(days=31)
     assert world.store.prune(world.now(), 100) == 1
-    world.store.forget_agent(agent.id)
+    assert world.store.forget_agent(agent.id)
     for ask in (world.store.agent, world.store.read, lambda ref: world.store.agent_version(ref, 1)):
         with pytest.raises(AgentNotFound):
             ask(agent.id)

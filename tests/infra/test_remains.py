@@ -47,7 +47,8 @@ def test_what_stays_is_listed_with_how_it_is_removed():
     ssm = Pages(get_parameters_by_path=lambda Path, **_: {"Parameters": [{"Name": f"{Path}/master-key"}]})  # noqa: N803
     table, bucket, key = remains("overnight", {"cloudformation": cloudformation, "ssm": ssm})
     assert "aws dynamodb delete-table --table-name overnight-Table" in table
-    assert bucket == "AWS::S3::Bucket overnight-blobs, removed by: aws s3 rb --force s3://overnight-blobs"
+    assert "boto3.resource('s3').Bucket('overnight-blobs').object_versions.delete()" in bucket
+    assert bucket.endswith("&& aws s3 rb s3://overnight-blobs")
     assert "aws ssm delete-parameter --name /overnight/overnight/master-key" in key
 
 

@@ -101,6 +101,8 @@ def test_blobs_are_private_and_encrypted(stack):
     bucket = stack.one("AWS::S3::Bucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
     assert "aws:SecureTransport" in json.dumps(stack.one("AWS::S3::BucketPolicy"))
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+import moto.s3.models
 import moto.sqs.models
 import pytest
 from moto import mock_aws
@@ -34,8 +35,8 @@ __all__ = [
     "fresh",
     "make_queue",
     "make_table",
+    "moto_time",
     "open_store",
-    "sqs_time",
     "time_to_live",
 ]
 
@@ -146,17 +147,18 @@ def make_queue(name: str, visibility_seconds: int = 30) -> str:
 
 
 @contextmanager
-def sqs_time(now: Callable[[], datetime]) -> Iterator[None]:
-    """Let SQS go by that clock."""
+def moto_time(now: Callable[[], datetime]) -> Iterator[None]:
+    """Let SQS and S3 go by that clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moto.sqs.models, "unix_time", lambda _=None: now().timestamp())
         patch.setattr(moto.sqs.models, "unix_time_millis", lambda _=None: now().timestamp() * 1_000)
+        patch.setattr(moto.s3.models, "utcnow", lambda: now().replace(tzinfo=None))
         yield
 
 
-def time_to_live(table: str, now: datetime, limit: int) -> int:
+def time_to_live(table: str, now: datetime, limit: int, connected: Any = None) -> int:
     """Delete what has outlived its time, the longest first; how many executions and events that were."""
-    dynamodb = client("dynamodb")
+    dynamodb = connected or client("dynamodb")
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table, FilterExpression="attribute_exists(#t)", ExpressionAttributeNames={"#t": schema.TTL}
     )

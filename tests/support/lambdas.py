@@ -13,6 +13,7 @@ __all__ = [
     "hangs",
     "hello",
     "loud",
+    "prints",
     "prints_much",
     "remember",
     "repeats",
@@ -33,6 +34,11 @@ def loud() -> str:
     sys.stdout.write("out\n")
     sys.stderr.write("err\n")
     return "said"
+
+
+def prints() -> str:
+    sys.stdout.write("said\n")
+    return "y" * 5_000
 
 
 def prints_much() -> None:

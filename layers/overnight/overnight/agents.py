@@ -1,6 +1,6 @@
 """An agent: a named unit of background work. Its document, what is stored of it, and the state that guards it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -165,6 +165,11 @@ class Agent(Word):
     def name(self) -> str:
         """The handle in API and CLI."""
         return self.document.name
+
+    @property
+    def retain_until(self) -> datetime | None:
+        """Until when what is left of it is kept, once it is deleted (UTC)."""
+        return self.deleted_at + timedelta(days=self.document.retention_days) if self.deleted_at else None
 
     @property
     def etag(self) -> str:

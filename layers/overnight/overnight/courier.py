@@ -6,6 +6,7 @@ import httpx
 
 from overnight.errors import Invalid, Unavailable
 from overnight.outbound import OutboundRefusedError, client
+from overnight.policies import TOPIC
 
 __all__ = ["HttpCourier"]
 
@@ -18,6 +19,13 @@ class HttpCourier:
     def __init__(self, *, allow_private: bool = False) -> None:
         """With `allow_private`, to private addresses too: for receivers on one's own network."""
         self._allow_private = allow_private
+
+    def check(self, url: str) -> None:
+        """Raises Invalid for the topic of a stack."""
+        if url == TOPIC:
+            raise Invalid.field(
+                "notify.url", f"{TOPIC!r} is the topic of a stack on AWS, which this engine has not; give a URL"
+            )
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""

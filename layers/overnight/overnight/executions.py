@@ -84,7 +84,7 @@ def execution_id(agent_id: str, dedupe_key: str) -> str:
 
 
 class Held(Word):
-    """A JSON value: here, or, when it is larger than a few KB, in the blob store by its SHA-256."""
+    """A JSON value: here, or, when it is larger than a kilobyte, in the blob store, by its name there."""
 
     value: JsonValue = None
     blob: str | None = None
@@ -174,7 +174,7 @@ class Attempt(Word):
     failure: Failure | None = None
     usage: Usage | None = None
     log: str | None = None
-    """The blob (SHA-256) of what the attempt printed."""
+    """The blob of what the attempt printed."""
 
     @property
     def duration_seconds(self) -> float:

@@ -232,8 +232,11 @@ class Store(Protocol):
     def periods(self, agent_ids: Sequence[str], since: datetime, until: datetime) -> Sequence[ArmedPeriod]:
         """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
 
-    def forget_agent(self, agent_id: str) -> None:
-        """Remove what is left of a deleted agent, once its last execution is gone."""
+    def forget_agent(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent; False, and nothing happens, while it has executions, or lives.
+
+        Where that is much, a store may do it in parts: the agent is gone at once, and its id stays due until all is.
+        """
 
     # The three ways to write
 
@@ -437,12 +440,21 @@ class SecretStore(Protocol):
 
 
 class BlobStore(Protocol):
-    """Keeps bytes by their SHA-256."""
+    """Keeps bytes by their SHA-256.
 
-    def put(self, content: bytes) -> str:
-        """Keep it, durably; the digest (hex)."""
+    Whoever refers to a blob puts it first, also where it is there already: what was put a moment ago is never removed.
+    """
 
-    def get(self, digest: str) -> bytes:
+    def put(self, content: bytes, owner: str | None = None) -> str:
+        """Keep it, durably; the name by which it is got.
+
+        Args:
+            content: the bytes.
+            owner: the execution that alone refers to it. Without one it may be referred to by many, as flows are, and
+                its name is its digest (hex).
+        """
+
+    def get(self, name: str) -> bytes:
         """The bytes. Raises NotFound."""
 
 
@@ -455,6 +467,9 @@ class EventBus(Protocol):
 
 class Courier(Protocol):
     """Posts notifications."""
+
+    def check(self, url: str) -> None:
+        """Raises Invalid (`notify.url`) for what it never can post to, such as a topic where there is none."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""

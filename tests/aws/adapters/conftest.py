@@ -49,6 +49,7 @@ class Stack:
             "OVERNIGHT_PACKAGES": "tests",
         }
         aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.REGION})
+        aws.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         aws.client("events").create_event_bus(Name=name)
         aws.client("scheduler").create_schedule_group(Name=name)
         self.ended: list[int] = []
@@ -101,7 +102,7 @@ class Stack:
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     made = Stack(aws.fresh("stack"))
-    with aws.sqs_time(made.now):
+    with aws.moto_time(made.now):
         yield made
 
 

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
-from infra.costs import COUNTS
+from infra.costs import BLOBS_A_LIST, COUNTS, SWEPT_EVERY_DAYS
 from tests.aws.adapters.conftest import Invocation, Stack
 
+from overnight.aws import s3, sweep
+from overnight.aws.engine import SWEEP_MINUTE
 from overnight.aws.messages import Alarm
 from overnight.core import fire
 from overnight.core.webhooks import keys, receive
@@ -153,7 +155,44 @@ def test_a_retry_costs_what_another_attempt_does_and_its_own_record(stack: Stack
     assert spent.write_units <= 30, "the traceback's length depends on where the flow lies"
 
 
+def test_only_what_an_attempt_prints_is_put_into_the_bucket(stack: Stack):
+    for flow, puts in (("hello", 0), ("loud", COUNTS.puts)):
+        stack.agent(flow, flow={"python": f"tests.support.lambdas:{flow}"})
+        fire.trigger(stack.open().ports, flow)
+        stack.meter.read()
+        carry_out(stack)
+        assert stack.meter.read().calls["s3.put_object"] == puts
+
+
+def test_a_round_of_an_idle_watchdog_costs_what_is_documented(stack: Stack):
+    stack.agent(enabled=False)
+    stack.open().ports.blobs.put(b"a flow")
+    rounds = []
+    for later in ({"minute": 40}, {"minute": SWEEP_MINUTE}, {"hour": 9, "minute": SWEEP_MINUTE}):
+        stack.at = stack.at.replace(**later)
+        stack.meter.read()
+        stack.open().watch(Invocation())
+        rounds.append(cost(stack))
+    idle, sweeps = COUNTS.watchdog_read_units, COUNTS.watchdog_read_units + COUNTS.sweep_read_units
+    assert [each.read_units for each in rounds] == [idle, sweeps, sweeps]
+    assert [each.write_units for each in rounds] == [0, 1, 0]
+
+
+def test_a_sweep_reads_the_row_of_each_execution_that_has_blobs(stack: Stack):
+    stack.agent(flow={"python": "tests.support.lambdas:loud"})
+    for _ in range(3):
+        fire.trigger(stack.open().ports, "agent")
+        carry_out(stack)
+    stack.pass_(days=2)
+    stack.meter.read()
+    ports = stack.open().ports
+    ports.blobs.sweep(stack.at, ports.store.used_blobs)
+    assert cost(stack).read_units == 3 * COUNTS.swept_read_units
+
+
 def test_the_costs_that_are_documented_are_worked_out_from_this_budget():
+    assert timedelta(days=SWEPT_EVERY_DAYS) == sweep.EVERY
+    assert s3.PAGE == BLOBS_A_LIST
     execution, published = BUDGET[declared_tick], BUDGET[followed]
     assert (COUNTS.write_units, COUNTS.read_units) == (execution.write_units, execution.read_units)
     assert (COUNTS.event_write_units, COUNTS.event_read_units) == (published.write_units, published.read_units)

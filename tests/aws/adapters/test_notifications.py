@@ -7,7 +7,9 @@ import pytest
 from tests.support import aws
 
 from overnight.agents import AgentDocument
+from overnight.api.documents import accept
 from overnight.core import fire
+from overnight.errors import Invalid
 
 
 @pytest.fixture
@@ -79,3 +81,11 @@ def test_nothing_but_the_topic_and_urls_can_be_named(url):
     document = {"name": "x", "flow": {"python": "a:b"}, "notify": {"url": url}}
     with pytest.raises(ValueError, match=r"notify\.url"):
         AgentDocument.model_validate(document)
+
+
+def test_an_agent_may_name_the_topic_where_there_is_one(stack, topic):
+    raw = {"name": "a", "flow": {"python": "a:b"}, "notify": {"url": "sns"}}
+    assert accept(stack.open().ports, raw).notify.url == "sns"
+    del stack.environ["OVERNIGHT_TOPIC"]
+    with pytest.raises(Invalid, match="OVERNIGHT_TOPIC"):
+        accept(stack.open().ports, raw)

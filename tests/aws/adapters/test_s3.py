@@ -35,7 +35,7 @@ def test_what_is_not_there_is_not_found(blobs, digest):
 
 def test_a_blob_that_is_not_what_was_kept_is_unavailable_and_says_where_it_lies(bucket, blobs):
     digest = blobs.put(b"fine")
-    key = f"blobs/{digest[:2]}/{digest[2:]}"
+    key = f"flows/{digest}"
     aws.client("s3").put_object(Bucket=bucket, Key=key, Body=b"changed")
     with pytest.raises(Unavailable, match=f"s3://{bucket}/{key}"):
         blobs.get(digest)

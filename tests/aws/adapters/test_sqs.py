@@ -100,7 +100,7 @@ def test_a_queue_that_is_not_there_is_unavailable():
 
 def test_what_is_sent_comes_back_as_it_was_and_goes_when_it_is_done_with():
     urls = [aws.make_queue(aws.fresh("sqs")) for _ in range(3)]
-    with aws.sqs_time(lambda: NOW):
+    with aws.moto_time(lambda: NOW):
         work = SqsWorkQueue(lambda: aws.client("sqs"), *urls, lambda: NOW)
         sent = [message(number=1), message("retry", 2), message("close", 3)]
         work.send(sent)

@@ -7,6 +7,7 @@ through all that may happen to them, with crashes that others must mend.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def tour(tmp_path_factory) -> Iterator[tuple[Stack, Used]]:
             finally:
                 before.close()
     stack = Stack()
-    for act in (declare, manage, receive, gather, overlap, miss, repair):
+    for act in (declare, manage, receive, gather, overlap, miss, repair, tidy):
         act(stack, tmp_path_factory.mktemp("agents"))
         stack.check()
     yield stack, used | calls(stack)
@@ -183,6 +184,8 @@ def manage(stack: Stack, _: Path) -> None:
     with between(stack, "api", lambda: api.stop("a")), suppress(ApiError):
         api.trigger("a")
     api.verify()
+    api.trigger("b")
+    stack.live(seconds=2)
     api.delete_agent("a")
     api.delete_agent("b")
     stack.agent("variable", variables={"TOKEN": "secret:token"})
@@ -333,6 +336,20 @@ def repair(stack: Stack, _: Path) -> None:
             stack.advance(minutes=3)
             stack.scheduler.invoke(stack.function(function), "no request")
     stack.live(minutes=4)
+
+
+def tidy(stack: Stack, _: Path) -> None:
+    """An agent whose retention has passed; blobs that nobody needs."""
+    owner, digest = "0" * 32, sha256(b"").hexdigest()
+    bucket, table = stack.cloud.outputs["BlobsName"], stack.cloud.outputs["TableName"]
+    for key in (f"executions/{owner}/{digest}", f"flows/{digest}"):
+        stack.account.client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
+    place = {"pk": {"S": "STACK"}, "sk": {"S": "SWEEP"}}
+    stack.account.client("dynamodb").delete_item(TableName=table, Key=place)
+    for agent in stack.client.agents()["items"]:
+        stack.client.delete_agent(agent["id"])
+    stack.advance(days=40)
+    stack.live(hours=1)
 
 
 FUNCTIONS = ("api", "webhook", "tick", "events", "runner", "watchdog", "declare")

@@ -1,7 +1,7 @@
 """An AWS account on moto, whose clocks are in the test's hands, and whose every call is known, allowed or refused.
 
-moto goes by the machine's time and asks nobody's permission. Here SQS goes by the account's clock; whoever makes a call
-(a function in its role, or the test itself) is asked before, and told after.
+moto goes by the machine's time and asks nobody's permission. Here SQS and S3 go by the account's clock; whoever
+makes a call (a function in its role, or the test itself) is asked before, and told after.
 """
 
 import itertools
@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import boto3
+import moto.s3.models
 import moto.sqs.models
 import pytest
 from botocore.exceptions import ClientError
@@ -136,7 +137,7 @@ _numbers = itertools.count(1)
 
 
 class Account:
-    """A new account, empty; SQS goes by its clock until it is closed."""
+    """A new account, empty; SQS and S3 go by its clock until it is closed."""
 
     def __init__(self, at: datetime = BEGIN) -> None:
         self.id = f"{777_000_000_000 + next(_numbers)}"
@@ -146,9 +147,10 @@ class Account:
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(moto.sqs.models, "unix_time", lambda _=None: self.clock.at.timestamp())
         patch.setattr(moto.sqs.models, "unix_time_millis", lambda _=None: self.clock.at.timestamp() * 1_000)
+        patch.setattr(moto.s3.models, "utcnow", lambda: self.clock.at.replace(tzinfo=None))
 
     def close(self) -> None:
-        """Give SQS its own time back."""
+        """Give SQS and S3 their own time back."""
         self._open.close()
 
     def client(self, service: str) -> Any:

@@ -1,4 +1,10 @@
-"""API Gateway: requests become proxy events of the functions that the template says, as far as IAM lets them in."""
+"""API Gateway: requests become proxy events of the functions that the template says, as far as IAM lets them in.
+
+Its limits, and those of Lambda behind it, are the real ones; what they refuse, it answers itself, by the template's
+gateway responses where there are any.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
 
 import base64
 import json
@@ -15,7 +21,14 @@ from tests.aws.harness.cloudformation import Cloud, Kept
 from tests.aws.harness.functions import Function, FunctionError, Lambda
 from tests.aws.harness.iam import Need, allows, statements
 
-__all__ = ["Gateway"]
+__all__ = ["INTEGRATION_SECONDS", "LAMBDA_BYTES", "Gateway"]
+
+HEADER_BYTES = 10_240
+"""Of all headers together."""
+REQUEST_BYTES = 10 * 1024 * 1024
+LAMBDA_BYTES = 6 * 1024 * 1024
+"""Of the event that a function is called with, and of its answer, as JSON."""
+INTEGRATION_SECONDS = 29
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,10 @@ class Gateway(httpx.BaseTransport):
         rest: Kept,
     ) -> httpx.Response:
         content = request.read()
+        if sum(len(name) + len(value) for name, value in request.headers.raw) > HEADER_BYTES:
+            return _message(431, "Request Header Fields Too Large")
+        if len(content) > REQUEST_BYTES:
+            return self._refusal("REQUEST_TOO_LARGE", 413, "Request Entity Too Large", rest)
         binary = "*/*" in rest.properties.get("BinaryMediaTypes", [])
         body = base64.b64encode(content).decode() if binary else content.decode(errors="replace")
         headers: dict[str, list[str]] = {}
@@ -155,15 +172,30 @@ class Gateway(httpx.BaseTransport):
             "body": body if content else None,
             "isBase64Encoded": binary and bool(content),
         }
+        if len(json.dumps(event)) > LAMBDA_BYTES:
+            return self._refusal("REQUEST_TOO_LARGE", 413, "Request Too Long", rest)
+        called_at = self._world.account.clock.at
         try:
             answer = function.invoke(event)
         except FunctionError:
             return _message(502, "Internal server error")
+        if (self._world.account.clock.at - called_at).total_seconds() > INTEGRATION_SECONDS:
+            return self._refusal("INTEGRATION_TIMEOUT", 504, "Endpoint request timed out", rest)
         return _response(answer)
+
+    def _refusal(self, kind: str, status: int, message: str, rest: Kept) -> httpx.Response:
+        """What API Gateway answers itself."""
+        for kept in self._cloud.of("AWS::ApiGateway::GatewayResponse").values():
+            said = kept.properties
+            if (said["RestApiId"], said["ResponseType"]) == (rest.made.ref, kind):
+                media = said["ResponseParameters"]["gatewayresponse.header.Content-Type"].strip("'")
+                body = said["ResponseTemplates"]["application/json"]
+                return httpx.Response(int(said["StatusCode"]), headers={"Content-Type": media}, content=body)
+        return _message(status, message)
 
 
 def _response(answer: Any) -> httpx.Response:
-    if not isinstance(answer, dict) or "statusCode" not in answer:
+    if not isinstance(answer, dict) or "statusCode" not in answer or len(json.dumps(answer)) > LAMBDA_BYTES:
         return _message(502, "Internal server error")
     body = answer.get("body") or ""
     content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()

@@ -85,6 +85,12 @@ def needs(service: str, operation: str, params: Mapping[str, Any], account: str,
         case "sqs":
             queue = params["QueueUrl"].rsplit("/", 1)[1]
             yield Need(f"sqs:{_SEVERAL_AT_ONCE.get(operation, operation)}", arn(queue))
+        case "s3" if operation == "DeleteObjects":
+            for one in params["Delete"]["Objects"]:
+                action = "DeleteObjectVersion" if "VersionId" in one else "DeleteObject"
+                yield Need(f"s3:{action}", f"arn:aws:s3:::{params['Bucket']}/{one['Key']}")
+        case "s3" if operation == "ListObjectVersions":
+            yield Need("s3:ListBucketVersions", f"arn:aws:s3:::{params['Bucket']}")
         case "s3":
             action = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket"}.get(operation, operation)
             key = "" if action == "ListBucket" else f"/{params['Key']}"

@@ -105,6 +105,7 @@ class Bucket(_OnMoto):
             self.api.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         except ClientError as error:
             raise Failed(str(error)) from error
+        self.api.put_bucket_versioning(Bucket=name, VersioningConfiguration=properties["VersioningConfiguration"])
         return self._made(name)
 
     def take_up(self, properties: Properties) -> Made | None:
@@ -117,7 +118,7 @@ class Bucket(_OnMoto):
         return Made(name, {"Arn": f"arn:aws:s3:::{name}"})
 
     def delete(self, logical: str, made: Made, properties: Properties) -> None:
-        if self.api.list_objects_v2(Bucket=made.ref).get("Contents"):
+        if self.api.list_object_versions(Bucket=made.ref).get("Versions"):
             raise Failed("the bucket is not empty", made.ref)
         self.api.delete_bucket(Bucket=made.ref)
 
@@ -394,6 +395,7 @@ def kinds(
         "AWS::ApiGateway::Deployment": noted,
         "AWS::ApiGateway::Stage": Noted(named("StageName")),
         "AWS::ApiGateway::Account": noted,
+        "AWS::ApiGateway::GatewayResponse": noted,
         "AWS::CloudWatch::Alarm": Noted(named("AlarmName"), Arn=arn("cloudwatch", "alarm:")),
         "AWS::SNS::Topic": Topic(account),
         "AWS::SNS::Subscription": noted,

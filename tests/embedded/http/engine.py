@@ -7,6 +7,7 @@ from pathlib import Path
 
 from overnight.core.due import look_at
 from overnight.core.run import run
+from overnight.courier import HttpCourier
 from overnight.embedded.blobs import FolderBlobStore
 from overnight.embedded.secrets import FileSecretStore
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
@@ -38,7 +39,7 @@ class Bus:
         """Publish."""
 
 
-class Courier:
+class Courier(HttpCourier):
     """Delivers to nobody."""
 
     def post(self, url: str, body: bytes, headers: object) -> int:

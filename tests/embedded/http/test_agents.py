@@ -164,7 +164,14 @@ def test_a_deleted_agent_is_gone_and_its_name_is_free(client: httpx.Client, crea
     for ref in ("report", id_):
         for part in ("", "/status", "/notifications"):
             assert client.get(f"{AGENTS}/{ref}{part}").status_code == 404
-    create()
+        for verb in ("start", "stop", "pause", "resume", "trigger"):
+            assert client.post(f"{AGENTS}/{ref}/{verb}").status_code == 404
+        assert client.patch(f"{AGENTS}/{ref}", json={"flow": "wrong"}).status_code == 404
+        assert client.delete(f"{AGENTS}/{ref}").status_code == 404
+    for how in ({}, {"dry_run": True}):
+        assert client.put(f"{AGENTS}/{id_}", json={"flow": {"python": "a:b"}}, params=how).status_code == 404
+    assert client.put(f"{AGENTS}/report", json={"flow": {"python": "a:b"}}).status_code == 201
+    assert client.get(f"{AGENTS}/report").json()["id"] != id_
 
 
 def test_the_life_of_an_agent(client: httpx.Client, create: Create) -> None:

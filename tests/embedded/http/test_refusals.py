@@ -47,6 +47,10 @@ INVALID_DOCUMENTS = [
         {"flow.langflow": "no flow of that digest was sent before; send its JSON"},
     ),
     (
+        {"name": "a", "flow": FLOW, "notify": {"url": "sns"}},
+        {"notify.url": "'sns' is the topic of a stack on AWS, which this engine has not; give a URL"},
+    ),
+    (
         {"name": "a", "flow": {"langflow": {"nodes": 1}}},
         {"flow.langflow": 'The flow\'s "nodes" must be a list, not number.'},
     ),

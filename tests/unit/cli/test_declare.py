@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from overnight import Agent, Overnight
 from overnight.agents import AgentDocument
 from overnight.api.documents import accept
+from overnight.courier import HttpCourier
 from overnight.errors import Invalid, OvernightError
 
 
@@ -129,7 +130,7 @@ def test_what_it_says_is_an_agent_document() -> None:
         notify={"url": "https://example.com"},
         retention_days=7,
     )
-    document = accept(None, agent.document())
+    document = accept(SimpleNamespace(courier=HttpCourier()), agent.document())
 
     assert isinstance(document, AgentDocument)
     assert document.input.input_value == "Report on yesterday"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.answers import json_answer
-from overnight.errors import AgentNotFound
+from overnight.core.living import living as alive
 from overnight.ports import Ports
 from overnight.triggers import Trigger
 from overnight.words import Instant
@@ -144,9 +144,7 @@ class Plan(_View):
 def living(ports: Ports, ref: str) -> tuple[Agent, AgentState]:
     """The agent of that id or name with its state. Raises AgentNotFound, also for one that is deleted."""
     agent, state = ports.store.read(ref)
-    if agent.deleted_at:
-        raise AgentNotFound(ref)
-    return agent, state
+    return alive(agent, ref), state
 
 
 def agent_answer(

@@ -14,6 +14,7 @@ from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, N
 from overnight.api.routing import new_router
 from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
+from overnight.core.living import living as alive
 from overnight.errors import AgentNotFound, EditConflict, Invalid
 from overnight.ports import Ports
 
@@ -109,7 +110,7 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
     """Merge a patch into an agent's document; what somebody else changed in between is kept."""
     wanted = version_of(if_match)
     for last in (False,) * (EDITS - 1) + (True,):
-        stored = ports.store.agent(agent)
+        stored, _ = living(ports, agent)
         document = patched(ports, stored.document, patch)
         try:
             return agent_answer(lifecycle.edit(ports, stored.id, document, if_match=wanted or stored.version))
@@ -122,7 +123,8 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
 @router.put(
     f"{AGENTS}/<agent>",
     summary="Create or replace an agent",
-    description="By name, with a whole document: the same document twice changes nothing. `apply` uses it.",
+    description="By name, with a whole document: the same document twice changes nothing. `apply` uses it. "
+    "The id of an agent that is deleted is 404.",
     operation_id="put_agent",
     tags=["agents"],
     responses=documented(
@@ -130,6 +132,7 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
             200: (AgentView | Plan, "The agent as it is now; with `dry_run`, what would be done."),
             201: (AgentView, "The agent, new."),
         },
+        404,
         409,
         412,
         headers=ETAG,
@@ -198,10 +201,12 @@ def _plan(
 
 
 def _stored(ports: Ports, ref: str) -> Agent | None:
+    """The agent, None where there never was one. Raises AgentNotFound for the id of one that is deleted."""
     try:
-        return ports.store.agent(ref)
+        stored = ports.store.agent(ref)
     except AgentNotFound:
         return None
+    return alive(stored, ref)
 
 
 def _changed(before: AgentDocument, after: AgentDocument) -> list[str]:

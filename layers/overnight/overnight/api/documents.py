@@ -45,6 +45,8 @@ def accept(ports: Ports, raw: Mapping[str, Any]) -> AgentDocument:
             # What is wrong with the flow was found by its kind; the union would complain of every kind.
             if each["loc"][:1] != ("flow",):
                 problems.append(on_a_node(each, nodes) or describe(_path(each["loc"], labels), each))
+    else:
+        problems += _unreachable(ports, document)
     if problems:
         raise Invalid(problems)
     if content is not None:
@@ -120,18 +122,31 @@ def _path(loc: tuple[int | str, ...], labels: list[str]) -> tuple[int | str, ...
     return loc
 
 
+def _unreachable(ports: Ports, document: AgentDocument) -> Sequence[Problem]:
+    """What is wrong with the receiver of its notifications, on this engine."""
+    try:
+        if document.notify is not None:
+            ports.courier.check(document.notify.url)
+    except Invalid as invalid:
+        return invalid.problems
+    return ()
+
+
 # The flow
 
 
 def _flow(ports: Ports, flow: object) -> tuple[object, bytes | None, list[Problem]]:
-    """The flow as it is stored, the bytes of its JSON if that came along, and what is wrong with it."""
+    """The flow as it is stored, the bytes of its JSON if it is a Langflow flow, and what is wrong with it."""
     if problems := _shape(flow):
         return flow, None, problems
     if not isinstance(flow, dict) or "langflow" not in flow:
         return flow, None, []
     given = flow["langflow"]
     if isinstance(given, str):
-        return flow, None, _unless_kept(ports, given)
+        try:
+            return flow, ports.blobs.get(given), []
+        except NotFound:
+            return flow, None, [Problem("flow.langflow", "no flow of that digest was sent before; send its JSON")]
     try:
         name = validate(given).name
     except ValueError as error:
@@ -159,14 +174,6 @@ def _shape(flow: object) -> list[Problem]:
         FLOWS[kinds[0]].model_validate(flow | {"langflow": "0" * 64} if is_json else flow)
     except ValidationError as error:
         return [describe(("flow", *each["loc"]), each) for each in error.errors(include_url=False)]
-    return []
-
-
-def _unless_kept(ports: Ports, digest: str) -> list[Problem]:
-    try:
-        ports.blobs.get(digest)
-    except NotFound:
-        return [Problem("flow.langflow", "no flow of that digest was sent before; send its JSON")]
     return []
 
 

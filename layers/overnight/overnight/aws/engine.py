@@ -23,6 +23,7 @@ from overnight.aws.messages import Alarm, Fire
 from overnight.aws.observe import Observation
 from overnight.aws.secrets import SsmSecretStore
 from overnight.aws.sqs import DeadLetters, FireQueue
+from overnight.aws.sweep import Sweep
 from overnight.calendar.interval import Interval
 from overnight.calendar.ticks import Calendar
 from overnight.core import events, fire, notify, run, watchdog
@@ -38,8 +39,13 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Invocation"]
 
 WATCH_MARGIN_SECONDS = 5.0
-"""The watchdog begins no round with less time than this left, nor a delivery with less than it may take."""
+"""The watchdog looks at nothing with less time than this left, and begins no delivery with less than it may take."""
 DELIVERY_SECONDS = 16.0
+
+SWEEP_MINUTE = 41
+"""The minute of every hour in which blobs are swept: one in which few schedules are due."""
+SWEEP_SECONDS = 10.0
+"""The sweep begins no step with less time than this left."""
 
 LIMIT = 100
 MINUTE = timedelta(minutes=1)
@@ -67,6 +73,7 @@ class Engine:
         fires: the fire queue.
         dead_letters: where messages go that can't be read.
         secrets: the secret store, which makes the master key at deployment.
+        sweep: removes blobs that nobody needs.
         runner: the flow runner; None in functions that run no flows.
         end: ends the process at once, with that exit code.
     """
@@ -78,6 +85,7 @@ class Engine:
         fires: FireQueue,
         dead_letters: DeadLetters,
         secrets: SsmSecretStore,
+        sweep: Sweep,
         runner: "InProcessRunner | None" = None,
         end: Callable[[int], object] = os._exit,
     ) -> None:
@@ -86,6 +94,7 @@ class Engine:
         self._fires = fires
         self._dead_letters = dead_letters
         self._secrets = secrets
+        self._sweep = sweep
         self._runner = runner
         self._end = end
 
@@ -151,10 +160,17 @@ class Engine:
     # watchdog
 
     def watch(self, invocation: Invocation) -> int:
-        """Look at all that is due, and send the notifications that are; how many things were looked at."""
+        """Look at all that is due, send the notifications that are, and once an hour go on with the sweep of blobs.
+
+        How many things were looked at, sent, and swept away.
+        """
+
+        def go_on() -> bool:
+            return _seconds(invocation) > WATCH_MARGIN_SECONDS
+
         looked = 0
-        while _seconds(invocation) > WATCH_MARGIN_SECONDS:
-            found = watchdog.watch(self.ports, limit=LIMIT)
+        while go_on():
+            found = watchdog.watch(self.ports, limit=LIMIT, go_on=go_on)
             looked += found
             if found < LIMIT:
                 break
@@ -163,6 +179,8 @@ class Engine:
                 break
             notify.deliver(self.ports, delivery)
             looked += 1
+        if self.ports.now().minute == SWEEP_MINUTE:
+            looked += self._sweep(lambda: _seconds(invocation) > SWEEP_SECONDS)
         return looked
 
     # events

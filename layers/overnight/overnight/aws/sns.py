@@ -38,17 +38,23 @@ class SnsCourier:
         self._topic = topic
         self._others = others
 
+    def check(self, url: str) -> None:
+        """Raises Invalid where there is no topic, and for what the others can't post to."""
+        if url != TOPIC:
+            self._others.check(url)
+        elif self._topic is None:
+            raise Invalid.field("notify.url", "this function has no topic: its environment lacks OVERNIGHT_TOPIC")
+
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer; 200 once SNS has it. Raises Unavailable, and Invalid where there is no topic."""
         if url != TOPIC:
             return self._others.post(url, body, headers)
-        if self._topic is None:
-            raise Invalid.field("notify.url", "this function has no topic: its environment lacks OVERNIGHT_TOPIC")
+        self.check(url)
         told = json.loads(body)
         kind, data = told["type"].rpartition(".")[2], told["data"]
         with unavailable("SNS"):
             self._connect().publish(
-                TopicArn=self._topic,
+                TopicArn=str(self._topic),
                 Subject=f"{data['agent']} {kind}"[:SUBJECT_CHARACTERS],
                 MessageStructure="json",
                 Message=json.dumps({"default": body.decode(), "email": _text(kind, data)}),

@@ -35,11 +35,12 @@ from overnight.aws.scheduler import SchedulerAlarmClock
 from overnight.aws.secrets import SsmSecretStore
 from overnight.aws.sns import SnsCourier
 from overnight.aws.sqs import DeadLetters, FireQueue, SqsWorkQueue
+from overnight.aws.sweep import Sweep
 from overnight.core.due import look_at
 from overnight.courier import HttpCourier
 from overnight.errors import ExecutionNotFound, Unavailable
 from overnight.executions import Execution
-from overnight.ports import FlowRunner, Ports, RunReport, RunRequest, Store
+from overnight.ports import FlowRunner, Ports, RunReport, RunRequest
 
 if TYPE_CHECKING:
     from overnight.aws.runner import InProcessRunner
@@ -106,12 +107,13 @@ def _engine(
     environment: Environment,
     clients: Clients,
     now: Now,
-    store: Store,
+    store: DynamoStore,
     runner: "InProcessRunner | None",
     end: Callable[[int], object] = os._exit,
 ) -> Engine:
     observation = Observation(environment.stack)
     secrets = SsmSecretStore(clients.ssm, clients.secrets_manager, environment.parameters, environment.secrets_key)
+    blobs = S3BlobStore(clients.s3, environment.bucket)
     runs: FlowRunner = runner or _NoRunner()
     ports = Ports(
         store=store,
@@ -121,7 +123,7 @@ def _engine(
         queue=SqsWorkQueue(clients.sqs, environment.run_queue, environment.retry_queue, environment.fire_queue, now),
         runner=runs,
         secrets=secrets,
-        blobs=S3BlobStore(clients.s3, environment.bucket),
+        blobs=blobs,
         bus=EventBridgeBus(clients.events, environment.bus),
         courier=SnsCourier(clients.sns, environment.topic, HttpCourier(allow_private=environment.allow_private)),
         observe=observation,
@@ -132,4 +134,5 @@ def _engine(
     )
     fires = FireQueue(clients.sqs, environment.fire_queue, now)
     dead_letters = DeadLetters(clients.sqs, environment.dead_letters)
-    return Engine(ports, observation, fires, dead_letters, secrets, runner, end)
+    sweep = Sweep(blobs, store.used_blobs, Table(clients.dynamodb, environment.table), now)
+    return Engine(ports, observation, fires, dead_letters, secrets, sweep, runner, end)

@@ -136,10 +136,14 @@ def _check(document: dict[str, Any]) -> AgentDocument:
 
 
 class _Alone:
-    """All that the check needs of an engine: somewhere to leave the flow's JSON."""
+    """All that the check needs of an engine: somewhere to leave the flow's JSON, and whoever can post anywhere."""
 
     def __init__(self) -> None:
         self.blobs = self
+        self.courier = self
+
+    def check(self, url: str) -> None:
+        """Where the engine can post to is for the engine to say."""
 
     def put(self, content: bytes) -> str:
         return hashlib.sha256(content).hexdigest()

@@ -8,7 +8,8 @@ from itertools import islice
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.calendar.dates import format_instant
 from overnight.core.fire import admit
-from overnight.errors import AgentNotFound, Invalid, NotActive
+from overnight.core.living import living
+from overnight.errors import Invalid, NotActive
 from overnight.executions import Firing, FiringKind, Status
 from overnight.ports import ExecutionFilter, Ports
 from overnight.triggers import Schedule
@@ -38,8 +39,7 @@ def backfill(
     Raises AgentNotFound, NotActive, and Invalid (`trigger`, `until`).
     """
     agent, state = ports.store.read(ref)
-    if agent.deleted_at:
-        raise AgentNotFound(ref)
+    living(agent, ref)
     if state.status is not AgentStatus.ACTIVE and not dry_run:
         raise NotActive(agent.name, state.status)
     if until <= since:

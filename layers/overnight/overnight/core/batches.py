@@ -22,6 +22,7 @@ from overnight.agents import Agent, AgentState, AgentStatus, Gathering
 from overnight.core import matching
 from overnight.core.decide import concluded, decide, gate
 from overnight.core.fire import carried_out
+from overnight.core.living import living
 from overnight.core.payloads import hold, opened
 from overnight.errors import AgentNotFound, Conflict, ExecutionNotFound, LineFull
 from overnight.executions import Firing, FiringKind, Message, Reason, Status, execution_id
@@ -90,8 +91,7 @@ def joined(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Ad
     trigger = agent.document.trigger(firing.trigger or "")
     if not isinstance(trigger, EventTrigger) or not gathers(trigger):  # edited in between
         return decide(agent, state, firing, now)
-    if agent.deleted_at:
-        raise AgentNotFound(agent.name)
+    living(agent)
     match gate(agent, state, firing):
         case None:
             return None
@@ -229,13 +229,14 @@ def _firing(ports: Ports, agent: Agent, name: str, kept: Gathering) -> Firing:
             given = matching.given(event.input, payload)
         except JMESPathError as error:
             ports.observe("event.input_failed", agent=agent.name, trigger=name, error=str(error))
+    owner = _id_of(agent.id, name, kept)
     return Firing(
         agent_id=agent.id,
         kind=FiringKind.EVENT,
         dedupe_key=_key(name, kept),
         trigger=name,
-        payload=hold(ports.blobs, payload),
-        input=hold(ports.blobs, given),
+        payload=hold(ports.blobs, payload, owner),
+        input=hold(ports.blobs, given, owner),
         depth=kept.depth,
         accepted=True,
     )

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState, AgentStatus, Settlement, Slot, Waiting
 from overnight.core.due import resend_after
-from overnight.errors import AgentNotFound, AgentStopped, LineFull, NoFreeSlot, NotActive
+from overnight.core.living import living
+from overnight.errors import AgentStopped, LineFull, NoFreeSlot, NotActive
 from overnight.executions import Execution, Firing, FiringKind, Message, Reason, Status
 from overnight.policies import MAX_RUNNING, OnOverlap
 from overnight.ports import Admission, Transition
@@ -44,8 +45,7 @@ def decide(agent: Agent, state: AgentState, firing: Firing, now: datetime) -> Ad
 
     Raises AgentNotFound for a deleted agent. After AgentStopped, NotActive, NoFreeSlot, LineFull one may try again.
     """
-    if agent.deleted_at:
-        raise AgentNotFound(agent.name)
+    living(agent)
     if firing.disposition:
         return concluded(agent, state, firing, firing.disposition, now, into=firing.into)
     match gate(agent, state, firing):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
 
-__all__ = ["GRACE", "TICK_GRACE", "look_at", "resend_after"]
+__all__ = ["GRACE", "TICK_GRACE", "look_at", "resend_after", "wanted_at"]
 
 GRACE = timedelta(seconds=30)
 """How long whoever wrote something down has to carry it out, before the watchdog does."""
@@ -15,6 +15,11 @@ TICK_GRACE = timedelta(minutes=2)
 
 
 def look_at(agent: Agent, state: AgentState) -> datetime | None:
+    """When the watchdog is to look (UTC): as the state wants it, or to forget an agent that is deleted."""
+    return wanted_at(agent, state) or agent.retain_until
+
+
+def wanted_at(agent: Agent, state: AgentState) -> datetime | None:
     """The earliest moment (UTC) at which the agent's state wants a look, or None if it never does."""
     return min(_moments(agent, state), default=None)
 

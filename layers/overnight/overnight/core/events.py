@@ -196,12 +196,13 @@ def _reach(ports: Ports, agent_id: str, event: Event) -> str | None:
     if trigger is None:
         return None
     gathers = batches.gathers(trigger)
+    told: JsonValue = {"id": event.id, "name": event.name, "data": event.data}
     firing = Firing(
         agent_id=agent_id,
         kind=FiringKind.EVENT,
         dedupe_key=_key(event),
         trigger=trigger.name,
-        payload=hold(ports.blobs, {"id": event.id, "name": event.name, "data": event.data}),
+        payload=hold(ports.blobs, told, execution_id(agent_id, _key(event))),
         input=None if gathers else _input(ports, agent, trigger, event),
         depth=event.depth,
     )
@@ -221,7 +222,7 @@ def _input(ports: Ports, agent: Agent, trigger: EventTrigger, event: Event) -> H
     if trigger.event.input is None:
         return None
     try:
-        return hold(ports.blobs, given(trigger.event.input, event.data))
+        return hold(ports.blobs, given(trigger.event.input, event.data), execution_id(agent.id, _key(event)))
     except JMESPathError as error:
         ports.observe("event.input_failed", agent=agent.name, trigger=trigger.name, error=str(error))
         return None

@@ -16,7 +16,7 @@ from overnight.core.decide import decide
 from overnight.core.payloads import encoded, hold
 from overnight.core.settle import published, settle
 from overnight.errors import AgentNotFound, Conflict, IdempotencyMismatch, LineFull, RateLimited
-from overnight.executions import Execution, Firing, FiringKind
+from overnight.executions import Execution, Firing, FiringKind, execution_id
 from overnight.ports import Admission, Admitted, Ports, Transition
 
 __all__ = ["admit", "carried_out", "tick", "trigger", "walk"]
@@ -49,12 +49,14 @@ def trigger(
     """
     agent = ports.store.agent(ref)
     body = hashlib.sha256(encoded([dict(input or {}), payload, test])).hexdigest() if idempotency_key else None
+    key = f"key:{idempotency_key}" if idempotency_key else f"manual:{ports.new_id()}"
+    owner = execution_id(agent.id, key)
     firing = Firing(
         agent_id=agent.id,
         kind=FiringKind.MANUAL,
-        dedupe_key=f"key:{idempotency_key}" if idempotency_key else f"manual:{ports.new_id()}",
-        payload=hold(ports.blobs, payload),
-        input=hold(ports.blobs, dict(input)) if input else None,
+        dedupe_key=key,
+        payload=hold(ports.blobs, payload, owner),
+        input=hold(ports.blobs, dict(input), owner) if input else None,
         body_sha256=body,
         test=test,
     )

@@ -15,8 +15,9 @@ from overnight.calendar.zones import tzdata_version
 from overnight.core import batches
 from overnight.core.decide import cancel_all_running, empty_line, promote
 from overnight.core.fire import walk
+from overnight.core.living import living
 from overnight.core.settle import settle
-from overnight.errors import AgentNotFound, AgentStopped, EditConflict, Invalid, OvernightError
+from overnight.errors import AgentStopped, EditConflict, Invalid, OvernightError
 from overnight.executions import Reason
 from overnight.ports import Change, Ports, Transition
 from overnight.triggers import DateTrigger, Schedule
@@ -180,13 +181,11 @@ def _change(ports: Ports, ref: str, move: Move, happened: str, *, of_retired: bo
     while True:
         now = ports.now()
 
-        def living(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
-            if agent.deleted_at and not of_retired:
-                raise AgentNotFound(ref)
-            return move(agent, state, now)
+        def moved(agent: Agent, state: AgentState, now: datetime = now) -> Change | None:
+            return move(agent if of_retired else living(agent, ref), state, now)
 
         try:
-            changed = ports.store.change_agent(agent_id, living)
+            changed = ports.store.change_agent(agent_id, moved)
         except _Behind as behind:
             walk(ports, agent_id, behind.trigger, closing=True)
             continue

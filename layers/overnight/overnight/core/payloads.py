@@ -18,14 +18,14 @@ def encoded(value: JsonValue) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def hold(blobs: BlobStore, value: JsonValue) -> Held | None:
-    """Hold a value, durably; None for None."""
+def hold(blobs: BlobStore, value: JsonValue, owner: str) -> Held | None:
+    """Hold a value for an execution, durably; None for None."""
     if value is None:
         return None
     content = encoded(value)
     if len(content) <= INLINE_BYTES:
         return Held(value=value, size_bytes=len(content))
-    return Held(blob=blobs.put(content), size_bytes=len(content))
+    return Held(blob=blobs.put(content, owner), size_bytes=len(content))
 
 
 def opened(blobs: BlobStore, held: Held | None) -> JsonValue:

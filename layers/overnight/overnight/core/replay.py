@@ -4,6 +4,8 @@ import hashlib
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.core.fire import admit
+from overnight.core.living import living
+from overnight.core.payloads import hold, opened
 from overnight.errors import AgentNotFound, IdempotencyMismatch, NotActive, NotReplayable
 from overnight.executions import Firing, FiringKind
 from overnight.ports import Admitted, Ports
@@ -29,17 +31,18 @@ def replay(ports: Ports, execution_id: str, *, idempotency_key: str | None = Non
         kind=first.kind,
         dedupe_key=f"key:{idempotency_key}" if idempotency_key else f"replay:{ports.new_id()}",
         trigger=first.trigger,
-        payload=first.payload,
-        input=first.input,
         body_sha256=body,
         depth=first.depth,
         replay_of=first.id,
         test=first.test,
     )
+    payload, given = (
+        hold(ports.blobs, opened(ports.blobs, held), firing.execution_id) for held in (first.payload, first.input)
+    )
+    firing = firing.model_copy(update={"payload": payload, "input": given})
 
     def check(agent: Agent, state: AgentState) -> AgentState:
-        if agent.deleted_at:
-            raise AgentNotFound(agent.id)
+        living(agent, agent.id)
         if state.status is not AgentStatus.ACTIVE and first.kind is not FiringKind.MANUAL:
             raise NotActive(agent.name, state.status)
         return state

@@ -1,35 +1,37 @@
 """Retention: what is removed once it was kept for as long as its agent says."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from overnight.agents import Agent
 from overnight.ports import Ports
 
-__all__ = ["AT_ONCE", "prune"]
+__all__ = ["AT_ONCE", "forget", "prune"]
 
 AT_ONCE = 500
-"""How much is removed, or read, in one go."""
+"""How much is removed in one go."""
+
+KEPT_ON = timedelta(days=1)
+"""How long it takes until a deleted agent that still has executions is looked at again."""
 
 
 def prune(ports: Ports, go_on: Callable[[], bool] = lambda: True) -> None:
-    """Remove executions and events whose retention has passed, and then what is left of agents deleted so long ago.
+    """Remove executions, events and deliveries whose retention has passed, where the store doesn't by itself.
 
     In small steps: it ends between two of them when it shall not `go_on`.
     """
     while go_on() and ports.store.prune(ports.now(), AT_ONCE):
         pass
-    cursor = None
-    while go_on():
-        page = ports.store.agents(deleted=True, cursor=cursor, limit=AT_ONCE)
-        for agent, _ in page.items:
-            if _is_over(agent, ports.now()):
-                ports.store.forget_agent(agent.id)
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
-def _is_over(agent: Agent, now: datetime) -> bool:
-    """Whether an agent's armed periods are of no use any more; its executions may be, and keep it."""
-    return agent.deleted_at is not None and agent.deleted_at + timedelta(days=agent.document.retention_days) <= now
+def forget(ports: Ports, agent: Agent) -> None:
+    """Remove what is left of a deleted agent whose retention has passed, or put that off while it has executions.
+
+    Raises Unavailable, when one of its schedules can't be disarmed.
+    """
+    for trigger in agent.document.schedules:  # where it could not be disarmed when it was deleted
+        ports.clock.disarm(agent.id, trigger)
+    if ports.store.forget_agent(agent.id):
+        ports.observe("agent.forgotten", agent=agent.name, agent_id=agent.id)
+    else:
+        ports.store.put_off(agent.id, ports.now() + KEPT_ON)

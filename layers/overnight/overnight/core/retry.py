@@ -5,6 +5,7 @@ from datetime import timedelta
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.core import attempts
 from overnight.core.decide import rejoin
+from overnight.core.living import living
 from overnight.core.settle import leftover, published
 from overnight.errors import AgentNotFound, ExecutionNotFound, NotRedrivable
 from overnight.executions import Execution, FiringKind, Message, Reason, Status
@@ -86,8 +87,7 @@ def redrive(ports: Ports, execution_id: str, *, latest: bool = False) -> Executi
     """
     now = ports.now()
     execution = ports.store.execution(execution_id)
-    if ports.store.agent(execution.agent_id).deleted_at:
-        raise AgentNotFound(execution.agent)
+    living(ports.store.agent(execution.agent_id))
     if execution.status is Status.FAILED:
         # Its failure is told and counted before it is taken up again, also where a crash came in between.
         leftover(ports, execution, execution.attempt)

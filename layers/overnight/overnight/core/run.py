@@ -196,18 +196,19 @@ def turn(
 
 def kept(ports: Ports, ended: Ended) -> Ended:
     """The same with what is kept of it; whatever is large goes to the blob store first."""
-    return ended if ended.ending else replace(ended, ending=_ending(ports, ended.report))
+    execution = ended.started.execution
+    return ended if ended.ending else replace(ended, ending=_ending(ports, ended.report, execution.id))
 
 
-def _ending(ports: Ports, report: RunReport) -> Ending:
+def _ending(ports: Ports, report: RunReport, owner: str) -> Ending:
     succeeded = report.outcome is AttemptOutcome.SUCCEEDED
     return Ending(
         outcome=report.outcome,
         worker=ports.worker,
-        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)}) if succeeded else None,
+        output=hold(ports.blobs, {"text": report.text, "outputs": dict(report.outputs)}, owner) if succeeded else None,
         failure=report.failure,
         usage=report.usage,
-        log=ports.blobs.put(report.log.encode()) if report.log else None,
+        log=ports.blobs.put(report.log.encode(), owner) if report.log else None,
     )
 
 

@@ -7,16 +7,17 @@ item stands by itself: one that raises is put off, and the others go on.
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from itertools import takewhile
 
 from overnight.agents import Agent, AgentState, Slot
-from overnight.core import batches, events, lifecycle
+from overnight.core import batches, events, lifecycle, retention
 from overnight.core.decide import sweep, vacate
 from overnight.core.due import GRACE, TICK_GRACE, resend_after
 from overnight.core.fire import walk
 from overnight.core.ledger import alarm_at
 from overnight.core.run import Ended, Started, finish
 from overnight.core.settle import conclude, definition, release, settle
-from overnight.errors import ExecutionNotFound
+from overnight.errors import AgentNotFound, ExecutionNotFound
 from overnight.executions import AttemptOutcome, Execution, Failure, Message, Status
 from overnight.ports import Ports, RunReport, Transition
 
@@ -30,21 +31,21 @@ LOST = Failure(
 )
 
 
-def watch(ports: Ports, *, limit: int = 100) -> int:
-    """One round over all that is due; how many things were looked at."""
+def watch(ports: Ports, *, limit: int = 100, go_on: Callable[[], bool] = lambda: True) -> int:
+    """One round over all that is due; how many things were looked at. It ends between two when it shall not `go_on`."""
     now = ports.now()
     looked = 0
     until = now + PUT_OFF
-    for agent in ports.store.due_agents(now, limit):
+    for agent in takewhile(lambda _: go_on(), ports.store.due_agents(now, limit)):
         looked += 1
         id_ = agent.agent_id
         _each(ports, partial(look, ports, id_), partial(ports.store.put_off, id_, until), agent_id=id_)
-    for due in ports.store.due_executions(now - GRACE, limit):
+    for due in takewhile(lambda _: go_on(), ports.store.due_executions(now - GRACE, limit)):
         looked += 1
         id_ = due.agent_id
         put_off = partial(ports.store.put_off, id_, until)
         _each(ports, partial(_send_again, ports, due.execution_id), put_off, agent_id=id_)
-    for event in ports.store.pending_events(now - GRACE, limit):
+    for event in takewhile(lambda _: go_on(), ports.store.pending_events(now - GRACE, limit)):
         looked += 1
         _each(ports, partial(events.fan_out, ports, event), partial(events.put_off, ports, event), event_id=event.id)
     return looked
@@ -61,7 +62,11 @@ def _each(ports: Ports, work: Callable[[], object], put_off: Callable[[], None],
 def look(ports: Ports, agent_id: str) -> None:
     """Look at everything that one agent's state says is due."""
     now = ports.now()
-    agent, state = ports.store.read(agent_id)
+    try:
+        agent, state = ports.store.read(agent_id)
+    except AgentNotFound:
+        ports.store.forget_agent(agent_id)
+        return
     for id_, slot in state.running.items():
         if slot.look_at <= now:
             _look_at_slot(ports, agent, id_, slot)
@@ -73,10 +78,17 @@ def look(ports: Ports, agent_id: str) -> None:
         batches.close_due(ports, agent_id)
     for trigger in state.schedules:
         _look_at_schedule(ports, agent, state, trigger)
+    _look_at_life(ports, agent, state)
+
+
+def _look_at_life(ports: Ports, agent: Agent, state: AgentState) -> None:
+    """Whether it is to be disabled, armed or forgotten."""
     if state.trip:
-        lifecycle.fail(ports, agent_id, state.trip)
+        lifecycle.fail(ports, agent.id, state.trip)
     elif state.want_version != state.armed_version:
-        lifecycle.arm(ports, agent_id)
+        lifecycle.arm(ports, agent.id)
+    elif agent.retain_until and agent.retain_until <= ports.now():
+        retention.forget(ports, agent)
 
 
 def _look_at_schedule(ports: Ports, agent: Agent, state: AgentState, trigger: str) -> None:

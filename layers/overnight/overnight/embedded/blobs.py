@@ -41,7 +41,7 @@ class FolderBlobStore:
         self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._clear()
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: bytes, owner: str | None = None) -> str:  # noqa: ARG002 - the store knows who refers to it
         """Keep it, durably; the digest (hex)."""
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)

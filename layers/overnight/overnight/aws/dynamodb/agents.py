@@ -8,18 +8,19 @@ from typing import TypeVar
 
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.aws.dynamodb import cursors
-from overnight.aws.dynamodb.gates import NAMES, REMEMBERED, Gate, Gates, agent_key
+from overnight.aws.dynamodb.gates import NAMES, REMEMBERED, Gate, Gates, agent_key, state_key
 from overnight.aws.dynamodb.hooks import Hooks
 from overnight.aws.dynamodb.schema import BY_OWNER, PK, SK, TTL
 from overnight.aws.dynamodb.table import Cancelled, Condition, Delete, Key, Put, Refused, Table
 from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.uses import noted
 from overnight.aws.dynamodb.values import Item, epoch, packed, stamp, unpacked
 from overnight.errors import AgentExists, AgentNotFound, Unavailable
 from overnight.executions import Message
 from overnight.ports import Change, Having, Page, Transition
 from overnight.triggers import EventTrigger
 
-__all__ = ["FIRST_DAY", "Agents"]
+__all__ = ["FIRST_DAY", "FORGOTTEN_AT_ONCE", "Agents"]
 
 FIRST_DAY: Key = ("STACK", "FIRST_DAY")
 """The day of the first agent: no execution is older."""
@@ -28,6 +29,9 @@ _ABSENT = Condition("attribute_not_exists(#pk)")
 _LISTED = 50
 MOST_READ = 1_000
 """So many agents one page looks at, at most, and so takes a second or two; then it is short, or empty."""
+
+FORGOTTEN_AT_ONCE = 200
+"""How many items of a forgotten agent go in one call: some two seconds."""
 
 T = TypeVar("T")
 
@@ -55,12 +59,16 @@ class Agents:
             *self._renamed(None, agent),
             *self._subscribed(None, agent),
             *self._hooks.kept(None, agent),
+            *noted(None, agent),
             *_periods(change),
         ]
         for _ in tries(f"agent {agent.name}"):
             try:
                 self._table.transact(writes)
             except Cancelled as cancelled:
+                if cancelled.reasons[:2] == (None, "ConditionalCheckFailed"):  # one of that id is half forgotten
+                    self.forget(agent.id)
+                    continue
                 self._raise_unless_contended(cancelled, writes, agent)
                 continue
             self._gates.forget(agent.id)
@@ -100,6 +108,7 @@ class Agents:
         yield from self._renamed(gate.agent, moved.agent)
         yield from self._subscribed(gate.agent, moved.agent)
         yield from self._hooks.kept(gate.agent, moved.agent)
+        yield from noted(gate.agent, moved.agent)
 
     @staticmethod
     def _renamed(before: Agent | None, after: Agent) -> Iterator[Put | Delete]:
@@ -142,18 +151,33 @@ class Agents:
         except Refused as refused:
             self._first_day = str(refused.found["day"]) if refused.found else None
 
-    def forget(self, agent_id: str) -> None:
-        """Remove all that is left of a deleted agent; one that lives, or has executions, is left alone."""
+    def forget(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent, at most so much at once; False where it lives, and is left alone.
+
+        The agent goes first, on condition that nobody takes it up again; its state, which keeps it due, goes last.
+        """
         item = self._table.get(agent_key(agent_id))
-        if item is None or Agent.model_validate_json(unpacked(item["body"])).deleted_at is None:
-            return
-        partitions = (f"VERSION#{agent_id}", f"ARMED#{agent_id}", f"AGENT#{agent_id}")
-        owned = (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}")
-        indexed = (item for owner in owned for item in self._table.query(owner, index=BY_OWNER))
-        for left in (*indexed, *(item for pk in partitions for item in self._table.query(pk))):
-            self._table.delete((str(left[PK]), str(left[SK])))
+        if item is not None:
+            if Agent.model_validate_json(unpacked(item["body"])).deleted_at is None:
+                return False
+            try:
+                self._table.delete(agent_key(agent_id), Condition("#edition = :edition", {"edition": item["edition"]}))
+            except Refused:
+                return False
         self._gates.forget(agent_id)
         self._version.cache_clear()  # an agent of that id may come again, with the same versions
+        left = list(islice(self._left_of(agent_id), FORGOTTEN_AT_ONCE))
+        for one in left:
+            self._table.delete((str(one[PK]), str(one[SK])))
+        if len(left) < FORGOTTEN_AT_ONCE:
+            self._table.delete(state_key(agent_id))
+        return True
+
+    def _left_of(self, agent_id: str) -> Iterator[Item]:
+        for owner in (f"NOTICES#{agent_id}", f"HOOKS#{agent_id}", f"FLOWS#{agent_id}"):
+            yield from self._table.query(owner, index=BY_OWNER, limit=FORGOTTEN_AT_ONCE)
+        for pk in (f"VERSION#{agent_id}", f"ARMED#{agent_id}"):
+            yield from self._table.query(pk, limit=FORGOTTEN_AT_ONCE)
 
     # Reading
 

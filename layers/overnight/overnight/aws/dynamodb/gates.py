@@ -82,6 +82,8 @@ class Gates:
             else:
                 items = {str(item[SK]): item for item in self._table.query(f"AGENT#{agent_id}")}
                 agent_item, state_item = items.get("AGENT"), items.get("STATE")
+                if agent_item is None:  # not there, or half forgotten
+                    raise AgentNotFound(agent_id)
             if state_item is None:
                 raise AgentNotFound(agent_id)
             gate = self._gate(state_item, agent_item)

@@ -10,6 +10,7 @@
     name again     NAMES#<kind>        <name>              where it has triggers of that kind: schedule, webhook
     subscription   EVENT#<name>        <agent>
     webhook        HOOK#<id>           HOOK                by_owner: HOOKS#<agent>
+    use of a flow  FLOW#<digest>       <agent>             by_owner: FLOWS#<agent>
     execution      EXEC#<id>           EXEC                by_owner: EXECS#<agent>, newest last
                                                            by_day: DAY#<date>#<shard>
                                                            by_due, until it is terminal: LIVE#<shard> or
@@ -19,6 +20,7 @@
     attempt        EXEC#<id>           ATTEMPT#<n>         but for the first and the last, which are in the row
     event          OUTBOX#<id>         EVENT               by_due, until it is fanned out: DUE#EVENT#<shard>
     delivery       NOTICE#<id>         NOTICE              by_owner: NOTICES#<agent>; by_due: DUE#NOTICE#<shard>
+    sweep          STACK               SWEEP               how far the sweep of blobs has come
 
 Agent and state are alone in their partition, so one query reads both. Every index holds keys only; a shared one is
 sharded, as a partition takes a thousand writes a second. Two indexes may share an attribute, which is stored once.

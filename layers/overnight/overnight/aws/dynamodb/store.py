@@ -27,6 +27,7 @@ from overnight.aws.dynamodb.listing import Listing
 from overnight.aws.dynamodb.schema import BY_OWNER
 from overnight.aws.dynamodb.table import Refused, Table
 from overnight.aws.dynamodb.tries import tries
+from overnight.aws.dynamodb.uses import Uses
 from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
     Admission,
@@ -69,6 +70,7 @@ class DynamoStore:
         self._due = Due(table, self._gates, self._executions)
         self._events = Events(table, now)
         self._deliveries = Deliveries(table)
+        self._uses = Uses(table, now)
 
     # Agents
 
@@ -117,11 +119,10 @@ class DynamoStore:
         """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
         return self._agents.periods(agent_ids, since, until)
 
-    def forget_agent(self, agent_id: str) -> None:
-        """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
+    def forget_agent(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent, a part of it where that is much; False while it has executions."""
         executions = self._table.query(f"EXECS#{agent_id}", index=BY_OWNER, limit=1)
-        if next(executions, None) is None:
-            self._agents.forget(agent_id)
+        return next(executions, None) is None and self._agents.forget(agent_id)
 
     # The three ways to write, and the one that spans two
 
@@ -298,6 +299,10 @@ class DynamoStore:
     def prune(self, now: datetime, limit: int) -> int:  # noqa: ARG002 - the port's
         """Nothing is left to do: DynamoDB deletes what has a time to live, and until then nobody sees it."""
         return 0
+
+    def used_blobs(self, names: Sequence[str]) -> set[str]:
+        """Those of these blobs that an execution refers to, or an agent in any of its versions."""
+        return self._uses.used(names)
 
     def healthy(self) -> None:
         """Raises Unavailable when the table does not answer."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from overnight import cursors
 from overnight.agents import Agent, AgentState, ArmedPeriod
 from overnight.calendar.dates import format_instant
-from overnight.core.due import look_at
+from overnight.core.due import wanted_at
 from overnight.core.verify.findings import Finding, Report, Span
 from overnight.core.verify.ledgers import Ledger, ledgers
 from overnight.core.verify.reach import reachable, slots
@@ -211,6 +211,6 @@ def _overdue(agent: Agent, state: AgentState, before: datetime) -> Iterator[Find
     for trigger, plan in state.catch_up.items():
         if plan.fixed_at < before:
             yield Finding("stuck", agent.name, "a catch-up plan was not carried out", trigger, plan.fixed_at)
-    due = look_at(agent, state)
+    due = wanted_at(agent, state)
     if due is not None and due < before:
         yield Finding("stuck", agent.name, f"nobody has looked at the agent since {format_instant(due)}", at=due)

@@ -13,7 +13,7 @@ from overnight.core.webhooks import keys
 from overnight.core.webhooks.payload import payload
 from overnight.core.webhooks.schemes import Delivery, Refused, handshake, verify
 from overnight.errors import HookNotFound, RateLimited, Unverified
-from overnight.executions import Execution, Firing, FiringKind
+from overnight.executions import Execution, Firing, FiringKind, execution_id
 from overnight.ports import Hook, Ports
 from overnight.webhooks import Webhook, WebhookTrigger
 
@@ -47,12 +47,13 @@ def receive(ports: Ports, hook_id: str, delivery: Delivery) -> Received:
     if answer is not None:
         ports.observe("webhook.handshake", agent=agent.name, trigger=trigger.name)
         return Received(answer=answer)
+    key = f"hook:{trigger.name}:{own_id or ports.new_id()}"
     firing = Firing(
         agent_id=agent.id,
         kind=FiringKind.WEBHOOK,
-        dedupe_key=f"hook:{trigger.name}:{own_id or ports.new_id()}",
+        dedupe_key=key,
         trigger=trigger.name,
-        payload=hold(ports.blobs, payload(trigger.webhook, delivery)),
+        payload=hold(ports.blobs, payload(trigger.webhook, delivery), execution_id(agent.id, key)),
     )
     now = ports.now()
 

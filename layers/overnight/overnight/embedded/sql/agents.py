@@ -170,17 +170,18 @@ class Agents:
                 body=period.model_dump_json(),
             )
 
-    def forget(self, transaction: Transaction, agent_id: str) -> None:
-        """Remove all rows of a deleted agent but its executions; one that lives is left alone."""
+    def forget(self, transaction: Transaction, agent_id: str) -> bool:
+        """Remove all rows of a deleted agent but its executions; False where it lives, and is left alone."""
         row = transaction.one(_ALIVE, agent_id=agent_id)
         if row is not None and row[0]:
-            return
+            return False
         self._gates.forget(transaction, agent_id)
         transaction.memory.pop(_SUBSCRIBERS, None)
         self._version.cache_clear()  # an agent of that id may come again, with the same versions
         for statement in _FORGET:
             transaction.run(statement, agent_id=agent_id)
         self._uses.drop(transaction, [agent_id])
+        return True
 
     def _check_name(self, transaction: Transaction, agent: Agent) -> None:
         row = transaction.one(_NAMED, name=agent.name)

@@ -61,7 +61,7 @@ class SqlBlobStore:
         self._now = now
         self._swept = ""
 
-    def put(self, content: bytes) -> str:
+    def put(self, content: bytes, owner: str | None = None) -> str:  # noqa: ARG002 - the store knows who refers to it
         """Keep it, durably; the digest (hex)."""
         digest = hashlib.sha256(content).hexdigest()
         now = self._now()

@@ -136,14 +136,14 @@ class SqlStore:
         """The armed periods of these agents that touch [since, until): one agent's together, by trigger and time."""
         return self._agents.periods(agent_ids, since, until)
 
-    def forget_agent(self, agent_id: str) -> None:
-        """Remove what is left of a deleted agent; nothing happens while it has executions, or lives."""
+    def forget_agent(self, agent_id: str) -> bool:
+        """Remove what is left of a deleted agent; False while it has executions, or lives."""
 
-        def work(transaction: Transaction) -> None:
-            if not self._executions.any_of(transaction, agent_id):
-                self._agents.forget(transaction, agent_id)
+        def work(transaction: Transaction) -> bool:
+            has_executions = self._executions.any_of(transaction, agent_id)
+            return not has_executions and self._agents.forget(transaction, agent_id)
 
-        self._database.write(work)
+        return self._database.write(work)
 
     # The three ways to write, and the one that spans two
 
