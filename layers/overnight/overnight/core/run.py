@@ -5,8 +5,8 @@ message ──> start ──> flow ──> outcome ──> publish ──> relea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -26,16 +26,14 @@ LEASE_MARGIN_SECONDS = 10.0
 """So long after the moment at which an attempt must have ended, its lease is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """An attempt that has started by the record, with the definition that it runs by."""
 
     execution: Execution
     agent: Agent
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that has run, and how that ended."""
 
     started: Started

@@ -13,9 +13,9 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import JsonValue
 
@@ -35,21 +35,19 @@ class Refused(Exception):
     """The delivery proves nothing. The text says why, for the log only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What was posted: headers (names in lower case), query parameters, and the body's bytes as they came."""
 
     headers: Mapping[str, str]
     body: bytes
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = {}
 
     def header(self, name: str | None) -> str:
         """The header of that name, whatever its case; empty if there is none."""
         return self.headers.get(name.lower(), "").strip() if name else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a delivery claims: the bytes that were signed, the signatures it brings, and when they were made."""
 
     signed: bytes
@@ -59,12 +57,11 @@ class Claim:
     flaw: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What a sender adds to a body."""
 
     headers: Mapping[str, str]
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
 
 
 class Scheme(Protocol):
