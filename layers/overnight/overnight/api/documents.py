@@ -6,7 +6,7 @@ An agent that names no triggers has those of its flow's own nodes, where that is
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -14,9 +14,11 @@ from overnight.agents import AgentDocument, LangflowApiFlow, LangflowFlow, Pytho
 from overnight.api.flow_triggers import are_of_nodes, on_a_node, triggers_of_nodes
 from overnight.api.problems import describe
 from overnight.errors import Invalid, NotFound, Problem
-from overnight.flows.inspect import TriggerReport, validate
 from overnight.ports import Ports
 from overnight.words import Word
+
+if TYPE_CHECKING:
+    from overnight.flows.inspect import TriggerReport
 
 __all__ = ["accept", "merge", "names_triggers", "patched"]
 
@@ -132,6 +134,8 @@ def _flow(ports: Ports, flow: object) -> tuple[object, bytes | None, list[Proble
     given = flow["langflow"]
     if isinstance(given, str):
         return flow, None, _unless_kept(ports, given)
+    from overnight.flows.inspect import validate  # noqa: PLC0415 - of all requests, few bring a flow's JSON
+
     try:
         name = validate(given).name
     except ValueError as error:

@@ -8,7 +8,7 @@ from pydantic_core import CoreSchema
 
 from overnight.agents import AgentDocument, LangflowApiFlow, PythonFlow
 from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Name
-from overnight.words import Word
+from overnight.words import Deferred, Word
 
 __all__ = ["AgentRequest", "AgentsFile", "AsPatchOf", "AsSchemaOf", "schema"]
 
@@ -67,7 +67,7 @@ class DeclaredAgent(AgentRequest):
     enabled: bool = Field(default=True, description="Whether it is created ACTIVE; otherwise STOPPED.")
 
 
-class AgentsFile(BaseModel):
+class AgentsFile(Deferred):
     """Agents, declared."""
 
     model_config = ConfigDict(extra="forbid", title="agents.yaml")

@@ -5,11 +5,12 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs, Since, Until
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core import verify as ledger
 from overnight.errors import Invalid
 from overnight.words import Instant
@@ -21,10 +22,8 @@ DAY = timedelta(days=1)
 router = new_router()
 
 
-class FindingView(BaseModel):
+class FindingView(View):
     """One thing that is not as it must be."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: str = Field(examples=["hole", "double", "stuck"])
     agent: str
@@ -34,10 +33,8 @@ class FindingView(BaseModel):
     message: str
 
 
-class ReportView(BaseModel):
+class ReportView(View):
     """What was looked at, and what was found."""
-
-    model_config = ConfigDict(extra="forbid")
 
     ok: bool = Field(description="Whether nothing was found.")
     findings: list[FindingView]
