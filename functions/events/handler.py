@@ -1,5 +1,7 @@
 """The events queue, which the bus feeds, too → fan out, fire."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -11,6 +13,7 @@ from overnight.aws import wiring
 
 ENGINE = wiring.open_engine()
 EVENTS = BatchProcessor(EventType.SQS)
+imported()
 
 
 @ENGINE.observation.handler()

@@ -1,5 +1,7 @@
 """API Gateway, public → signed webhooks, and nothing else."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
@@ -12,6 +14,7 @@ from overnight.aws import wiring
 
 ENGINE = wiring.open_engine()
 APP = serve(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
+imported()
 
 
 @ENGINE.observation.handler(API_GATEWAY_REST)
