@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Depends, Request, Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
-from pydantic import Field, JsonValue, RootModel
+from pydantic import ConfigDict, Field, JsonValue, RootModel
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs
@@ -39,6 +39,8 @@ class Kept(View):
 
 class HandshakeAnswer(RootModel[dict[str, JsonValue]]):
     """The answer to GitHub's `ping` or Slack's `url_verification`."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 def _delivery(request: Request) -> Delivery:

@@ -11,7 +11,6 @@ from pydantic import ConfigDict
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs
 from overnight.api.routing import new_router
-from overnight.api.schemas import schema
 from overnight.api.views import View
 from overnight.words import Deferred
 
@@ -67,4 +66,6 @@ def _version() -> str:
 
 @cache
 def _schema() -> str:
+    from overnight.api.schemas import schema  # noqa: PLC0415 - seldom asked for
+
     return json.dumps(schema(), indent=2)
