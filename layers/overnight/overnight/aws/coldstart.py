@@ -12,5 +12,6 @@ gc.disable()
 
 def imported() -> None:
     """What there is by now is never looked at again; what is made from now on is collected as always."""
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():  # once for each process, however many functions are tried in it
+        gc.freeze()
+        gc.enable()

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from overnight.agents import Agent, AgentDocument, AgentState
 from overnight.aws.clients import Clients
 from overnight.aws.dynamodb import DynamoStore, Table
 from overnight.aws.engine import Engine
@@ -38,8 +39,9 @@ from overnight.aws.sqs import DeadLetters, FireQueue, SqsWorkQueue
 from overnight.core.due import look_at
 from overnight.courier import HttpCourier
 from overnight.errors import ExecutionNotFound, Unavailable
-from overnight.executions import Execution
+from overnight.executions import Execution, Firing, Held
 from overnight.ports import FlowRunner, Ports, RunReport, RunRequest, Store
+from overnight.triggers import CronTrigger, DateTrigger, EventTrigger, IntervalTrigger, WebhookTrigger
 
 if TYPE_CHECKING:
     from overnight.aws.runner import InProcessRunner
@@ -47,6 +49,12 @@ if TYPE_CHECKING:
 __all__ = ["open_engine", "open_runner"]
 
 Now = Callable[[], datetime]
+
+_ALWAYS_NEEDED = (
+    *(CronTrigger, IntervalTrigger, DateTrigger, WebhookTrigger, EventTrigger),  # first: the others are made of them
+    *(AgentDocument, Agent, AgentState, Held, Firing, Execution),
+)
+"""The words that nearly every event reads or writes: built before the first one comes, and restored by SnapStart."""
 
 
 def now() -> datetime:
@@ -110,6 +118,8 @@ def _engine(
     runner: "InProcessRunner | None",
     end: Callable[[int], object] = os._exit,
 ) -> Engine:
+    for word in _ALWAYS_NEEDED:
+        word.model_rebuild()
     observation = Observation(environment.stack)
     secrets = SsmSecretStore(clients.ssm, clients.secrets_manager, environment.parameters, environment.secrets_key)
     runs: FlowRunner = runner or _NoRunner()
