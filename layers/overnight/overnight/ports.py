@@ -372,13 +372,12 @@ class RunRequest:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(NamedTuple):
     """How an attempt ended. `asked_to_stop` ends are `cancelled` or `interrupted`."""
 
     outcome: AttemptOutcome
     text: str | None = None
-    outputs: Mapping[str, JsonValue] = field(default_factory=dict)
+    outputs: Mapping[str, JsonValue] = {}
     usage: Usage | None = None
     failure: Failure | None = None
     log: str | None = None

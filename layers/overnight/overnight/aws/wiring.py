@@ -39,7 +39,7 @@ from overnight.aws.sqs import DeadLetters, FireQueue, SqsWorkQueue
 from overnight.core.due import look_at
 from overnight.courier import HttpCourier
 from overnight.errors import ExecutionNotFound, Unavailable
-from overnight.executions import Execution, Firing, Held
+from overnight.executions import Execution
 from overnight.ports import FlowRunner, Ports, RunReport, RunRequest, Store
 from overnight.triggers import CronTrigger, DateTrigger, EventTrigger, IntervalTrigger, WebhookTrigger
 
@@ -50,11 +50,11 @@ __all__ = ["open_engine", "open_runner"]
 
 Now = Callable[[], datetime]
 
-_ALWAYS_NEEDED = (
+_ALWAYS_READ = (
     *(CronTrigger, IntervalTrigger, DateTrigger, WebhookTrigger, EventTrigger),  # first: the others are made of them
-    *(AgentDocument, Agent, AgentState, Held, Firing, Execution),
+    *(AgentDocument, Agent, AgentState),
 )
-"""The words that nearly every event reads or writes: built before the first one comes, and restored by SnapStart."""
+"""Built before the first event comes, which would have to wait for it."""
 
 
 def now() -> datetime:
@@ -118,7 +118,7 @@ def _engine(
     runner: "InProcessRunner | None",
     end: Callable[[int], object] = os._exit,
 ) -> Engine:
-    for word in _ALWAYS_NEEDED:
+    for word in _ALWAYS_READ:
         word.model_rebuild()
     observation = Observation(environment.stack)
     secrets = SsmSecretStore(clients.ssm, clients.secrets_manager, environment.parameters, environment.secrets_key)

@@ -13,7 +13,6 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -192,8 +191,7 @@ class _Stripe:
         return Signed({"Stripe-Signature": f"t={at},v1={self.signature(webhook, secret, at.encode() + b'.' + body)}"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Versioned:
+class _Versioned(NamedTuple):
     """`v0=…` over `v0:{timestamp}:{body}`.
 
     Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack; Langflow 1.13 does it alike.
