@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import wiring
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 EVENTS = BatchProcessor(EventType.SQS)
 imported()
 

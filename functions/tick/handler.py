@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import wiring
 from overnight.aws.messages import Alarm, held
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 FIRES = BatchProcessor(EventType.SQS)
 imported()
 

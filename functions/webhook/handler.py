@@ -12,7 +12,7 @@ from overnight.api import front_door
 from overnight.api.serving import serve
 from overnight.aws import wiring
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 APP = serve(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
 imported()
 

@@ -50,11 +50,11 @@ __all__ = ["open_engine", "open_runner"]
 
 Now = Callable[[], datetime]
 
-_ALWAYS_READ = (
+_OF_AGENTS = (
     *(CronTrigger, IntervalTrigger, DateTrigger, WebhookTrigger, EventTrigger),  # first: the others are made of them
     *(AgentDocument, Agent, AgentState),
 )
-"""Built before the first event comes, which would have to wait for it."""
+"""What any firing reads."""
 
 
 def now() -> datetime:
@@ -72,9 +72,16 @@ class _NoRunner:
         """Nothing: an attempt that runs elsewhere sees by its record that it is cancelled."""
 
 
-def open_engine(environ: Mapping[str, str] = os.environ, *, clients: Clients | None = None, now: Now = now) -> Engine:
-    """The engine of a light function. Raises Invalid, which names each variable that is missing or wrong."""
+def open_engine(
+    environ: Mapping[str, str] = os.environ, *, clients: Clients | None = None, now: Now = now, ahead: bool = False
+) -> Engine:
+    """The engine of a light function. Raises Invalid, which names each variable that is missing or wrong.
+
+    With `ahead`, for functions that fire: the first event need not wait until the words of agents are built.
+    """
     environment = Environment.read(environ)
+    if ahead:
+        _build_ahead()
     clients = clients or Clients()
     return _engine(environment, clients, now, _store(environment, clients, now), None)
 
@@ -91,6 +98,7 @@ def open_runner(
     from overnight.flows.call import Allowed  # noqa: PLC0415
 
     environment = Environment.read(environ)
+    _build_ahead()
     clients = clients or Clients()
     store = _store(environment, clients, now)
 
@@ -106,6 +114,11 @@ def open_runner(
     return _engine(environment, clients, now, store, runner, end)
 
 
+def _build_ahead() -> None:
+    for word in _OF_AGENTS:
+        word.model_rebuild()
+
+
 def _store(environment: Environment, clients: Clients, now: Now) -> DynamoStore:
     return DynamoStore(Table(clients.dynamodb, environment.table), look_at, now)
 
@@ -118,8 +131,6 @@ def _engine(
     runner: "InProcessRunner | None",
     end: Callable[[int], object] = os._exit,
 ) -> Engine:
-    for word in _ALWAYS_READ:
-        word.model_rebuild()
     observation = Observation(environment.stack)
     secrets = SsmSecretStore(clients.ssm, clients.secrets_manager, environment.parameters, environment.secrets_key)
     runs: FlowRunner = runner or _NoRunner()
