@@ -1,5 +1,7 @@
 """API Gateway, requests signed with IAM → the management API."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
@@ -11,6 +13,7 @@ from overnight.aws import wiring
 
 ENGINE = wiring.open_engine()
 APP = mount(APIGatewayRestResolver(enable_validation=True), ENGINE.ports)
+imported()
 
 
 @ENGINE.observation.handler(API_GATEWAY_REST)

@@ -1,5 +1,7 @@
 """CloudFormation → seed and retire declared agents, and prepare every deployment."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 import boto3
@@ -9,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import cloudformation, wiring
 
 ENGINE = wiring.open_engine()
+imported()
 
 
 @ENGINE.observation.handler("RequestId")

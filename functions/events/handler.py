@@ -1,5 +1,7 @@
 """The events queue, which the bus feeds, too → fan out, fire."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -9,8 +11,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from overnight.aws import wiring
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 EVENTS = BatchProcessor(EventType.SQS)
+imported()
 
 
 @ENGINE.observation.handler()

@@ -1,5 +1,7 @@
 """The run queue and the retry queue → run one attempt."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -13,6 +15,7 @@ from overnight.executions import Message
 
 ENGINE = wiring.open_runner()
 MESSAGES = BatchProcessor(EventType.SQS)
+imported()
 
 
 @ENGINE.observation.handler()

@@ -4,6 +4,8 @@ Scheduler calls for the minutes in which a schedule may have ticks; the calendar
 fired later, to the second, comes back over the fire queue; so does a batch of events, when it is to be closed.
 """
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -15,8 +17,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import wiring
 from overnight.aws.messages import Alarm, held
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 FIRES = BatchProcessor(EventType.SQS)
+imported()
 
 
 @ENGINE.observation.handler()

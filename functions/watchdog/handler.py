@@ -1,5 +1,7 @@
 """EventBridge Scheduler, every minute → find what a crash left, and carry it on; deliver notifications."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -7,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from overnight.aws import wiring
 
 ENGINE = wiring.open_engine()
+imported()
 
 
 @ENGINE.observation.handler()

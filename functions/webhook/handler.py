@@ -1,5 +1,7 @@
 """API Gateway, public → signed webhooks, and nothing else."""
 
+from overnight.aws.coldstart import imported
+
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
@@ -10,8 +12,9 @@ from overnight.api import front_door
 from overnight.api.serving import serve
 from overnight.aws import wiring
 
-ENGINE = wiring.open_engine()
+ENGINE = wiring.open_engine(ahead=True)
 APP = serve(APIGatewayRestResolver(enable_validation=True), ENGINE.ports, [front_door.router])
+imported()
 
 
 @ENGINE.observation.handler(API_GATEWAY_REST)

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -192,7 +191,7 @@ class Sending:
                 return None
             if isinstance(result, Admitted):
                 self._send(result.unsent)
-                return replace(result, unsent=())
+                return result._replace(unsent=())
             self._send(result[-1])
             return (*result[:-1], ())
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Mapping
 
-import httpx
-
 from overnight.errors import Invalid, Unavailable
-from overnight.outbound import OutboundRefusedError, client
 from overnight.policies import TOPIC
 
 __all__ = ["HttpCourier"]
@@ -29,6 +26,10 @@ class HttpCourier:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer. Raises Unavailable when there is none, Invalid when the address is refused."""
+        import httpx  # noqa: PLC0415 - slow to import, and of all functions only the watchdog posts
+
+        from overnight.outbound import OutboundRefusedError, client  # noqa: PLC0415
+
         try:
             with (
                 client(allow_private=self._allow_private, timeout_seconds=TIMEOUT_SECONDS) as http,

@@ -25,8 +25,7 @@ Every error has a `code`, a stable word for programs, and builds its own text fo
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 __all__ = [
     "AgentExists",
@@ -53,8 +52,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One invalid field: where it stands (`agents.0.schedule.cron`) and what is wrong with it."""
 
     field: str

@@ -7,8 +7,7 @@ name server cannot answer one thing to the check and another to the connection (
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -23,8 +22,7 @@ class OutboundRefusedError(ValueError):
     """A URL that the engine does not connect to; the message says why, and what would allow it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """A URL that may be connected to, at these addresses and no others."""
 
     url: str

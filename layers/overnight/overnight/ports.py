@@ -17,7 +17,7 @@ as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send tha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import JsonValue
 
@@ -73,32 +73,28 @@ Having = Literal["schedule", "webhook"]
 """Kinds of triggers by which agents are looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(NamedTuple, Generic[T]):
     """One page of a listing; `cursor` asks for the next, None at the end."""
 
     items: tuple[T, ...]
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """What an agent's state becomes, and what is to be sent once that is durable."""
 
     state: AgentState
     sends: tuple[Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """What a firing becomes: an execution, and what it does to its agent's state."""
 
     execution: Execution
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """What became of a firing: the execution, whether it was there before, and what is still to be sent."""
 
     execution: Execution
@@ -107,8 +103,7 @@ class Admitted:
     unsent: tuple[Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """What an execution becomes; an attempt that ended; and what is to be sent once that is durable."""
 
     execution: Execution
@@ -116,8 +111,7 @@ class Revision:
     sends: tuple[Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What an agent becomes: definition, state, armed periods opened or closed."""
 
     agent: Agent
@@ -125,8 +119,7 @@ class Change:
     periods: tuple[ArmedPeriod, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionFilter:
+class ExecutionFilter(NamedTuple):
     """Which executions to list; None means any. Times are of creation, UTC, `since` inclusive, `until` exclusive.
 
     A reason is that of what was skipped or cancelled.
@@ -141,15 +134,13 @@ class ExecutionFilter:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DueAgent:
+class DueAgent(NamedTuple):
     """An agent whose state says: look now."""
 
     agent_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class DueExecution:
+class DueExecution(NamedTuple):
     """An execution whose own due time has come."""
 
     execution_id: str
@@ -398,13 +389,12 @@ class RunRequest:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(NamedTuple):
     """How an attempt ended. `asked_to_stop` ends are `cancelled` or `interrupted`."""
 
     outcome: AttemptOutcome
     text: str | None = None
-    outputs: Mapping[str, JsonValue] = field(default_factory=dict)
+    outputs: Mapping[str, JsonValue] = {}
     usage: Usage | None = None
     failure: Failure | None = None
     log: str | None = None

@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -28,6 +27,7 @@ from overnight.calendar.fields import FIELDS
 from overnight.calendar.interval import Interval, check_length
 from overnight.calendar.ticks import Calendar, Rule
 from overnight.calendar.zones import FIRST, LAST, zone
+from overnight.words import Deferred
 
 Kind = Literal["cron", "interval", "date", "webhook", "event"]
 """Of a trigger; time fires the first three."""
@@ -165,7 +165,7 @@ CronExpression = Annotated[
 ]
 
 
-class Words(BaseModel):
+class Words(Deferred):
     """What all words have in common: they never change, and know no word that is not theirs."""
 
     model_config = ConfigDict(

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
 from overnight.api.answers import json_answer
+from overnight.api.views import View
 from overnight.core.living import living as alive
 from overnight.ports import Ports
 from overnight.triggers import Trigger
@@ -61,18 +62,14 @@ class AgentView(AgentDocument):
         )
 
 
-class _View(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class AgentList(_View):
+class AgentList(View):
     """A page of agents, by name."""
 
     items: list[AgentView]
     cursor: str | None = Field(description="Asks for the next page; null at the end.")
 
 
-class RunningView(_View):
+class RunningView(View):
     """An attempt under way."""
 
     execution_id: str
@@ -80,7 +77,7 @@ class RunningView(_View):
     since: Instant
 
 
-class ScheduleStatusView(_View):
+class ScheduleStatusView(View):
     """An armed schedule, and how far its ledger reaches."""
 
     trigger: str
@@ -89,7 +86,7 @@ class ScheduleStatusView(_View):
     armed_since: Instant
 
 
-class AgentStatusView(_View):
+class AgentStatusView(View):
     """Where an agent stands, in detail."""
 
     id: str
@@ -130,7 +127,7 @@ class AgentStatusView(_View):
         )
 
 
-class Plan(_View):
+class Plan(View):
     """What an upsert would do."""
 
     action: Literal["create", "update", "unchanged"]

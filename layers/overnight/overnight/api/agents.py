@@ -6,13 +6,13 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
+from overnight.api.agent_bodies import AsAgent, AsPatchOfAgent
 from overnight.api.agent_views import AgentList, AgentView, Plan, agent_answer, living
 from overnight.api.answers import documented, empty, json_answer
 from overnight.api.documents import accept, names_triggers, patched
 from overnight.api.flow_triggers import warnings
 from overnight.api.parameters import AgentRef, Cursor, DryRun, IfMatch, Limit, Needs, version_of
 from overnight.api.routing import new_router
-from overnight.api.schemas import AgentRequest, AsPatchOf, AsSchemaOf
 from overnight.core import lifecycle
 from overnight.core.living import living as alive
 from overnight.errors import AgentNotFound, EditConflict, Invalid
@@ -49,8 +49,8 @@ EXAMPLES = {
         },
     },
 }
-DocumentBody = Annotated[dict[str, Any], Body(openapi_examples=EXAMPLES), AsSchemaOf(AgentRequest)]
-PatchBody = Annotated[dict[str, Any], Body(), AsPatchOf(AgentRequest)]
+DocumentBody = Annotated[dict[str, Any], Body(openapi_examples=EXAMPLES), AsAgent()]
+PatchBody = Annotated[dict[str, Any], Body(), AsPatchOfAgent()]
 
 
 @router.get(

@@ -6,7 +6,7 @@ An agent that names no triggers has those of its flow's own nodes, where that is
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -14,9 +14,11 @@ from overnight.agents import AgentDocument, LangflowApiFlow, LangflowFlow, Pytho
 from overnight.api.flow_triggers import are_of_nodes, on_a_node, triggers_of_nodes
 from overnight.api.problems import describe
 from overnight.errors import Invalid, NotFound, Problem
-from overnight.flows.inspect import TriggerReport, validate
 from overnight.ports import Ports
 from overnight.words import Word
+
+if TYPE_CHECKING:
+    from overnight.flows.inspect import TriggerReport
 
 __all__ = ["accept", "merge", "names_triggers", "patched"]
 
@@ -147,6 +149,8 @@ def _flow(ports: Ports, flow: object) -> tuple[object, bytes | None, list[Proble
             return flow, ports.blobs.get(given), []
         except NotFound:
             return flow, None, [Problem("flow.langflow", "no flow of that digest was sent before; send its JSON")]
+    from overnight.flows.inspect import validate  # noqa: PLC0415 - of all requests, few bring a flow's JSON
+
     try:
         name = validate(given).name
     except ValueError as error:

@@ -4,13 +4,15 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from overnight.api.answers import Documented, documented, json_answer
 from overnight.api.parameters import Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core import events
 from overnight.ports import Ports
+from overnight.words import Deferred
 
 __all__ = ["router"]
 
@@ -22,10 +24,10 @@ EventId = Annotated[
 ]
 
 
-class NamedEvent(BaseModel):
+class NamedEvent(View):
     """An event whose name stands in the path."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"data": {"size": 7}}})
+    model_config = ConfigDict(json_schema_extra={"example": {"data": {"size": 7}}})
 
     id: EventId = None
     data: JsonValue = None
@@ -41,7 +43,7 @@ class EventRequest(NamedEvent):
     name: str = Field(description="Words joined by dots; agents subscribe to it, or to all names that begin alike.")
 
 
-class SentView(BaseModel):
+class SentView(Deferred):
     """What became of an event."""
 
     event_id: str

@@ -1,7 +1,8 @@
 """Executions as the API shows them: what was put aside as a blob is read back."""
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
+from overnight.api.views import View
 from overnight.core.payloads import opened
 from overnight.executions import (
     Attempt,
@@ -28,11 +29,7 @@ __all__ = [
 ]
 
 
-class _View(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class AttemptView(_View):
+class AttemptView(View):
     """One try of the flow that has ended."""
 
     number: int
@@ -59,7 +56,7 @@ class AttemptView(_View):
         )
 
 
-class ExecutionView(_View):
+class ExecutionView(View):
     """The durable record of one accepted firing."""
 
     id: str
@@ -112,21 +109,21 @@ class ExecutionDetail(ExecutionView):
         return cls(**_fields(execution, blobs), attempts=[AttemptView.of(attempt) for attempt in attempts])
 
 
-class ExecutionList(_View):
+class ExecutionList(View):
     """A page of executions, newest first."""
 
     items: list[ExecutionView]
     cursor: str | None = Field(description="Asks for the next page; null at the end.")
 
 
-class Redriven(_View):
+class Redriven(View):
     """The failed executions that were taken up again."""
 
     count: int
     execution_ids: list[str]
 
 
-class LogLine(_View):
+class LogLine(View):
     """A line of what an attempt printed or logged."""
 
     at: Instant
@@ -135,7 +132,7 @@ class LogLine(_View):
     message: str
 
 
-class LogLines(_View):
+class LogLines(View):
     """What the attempts of an execution printed and logged, in order."""
 
     items: list[LogLine]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from overnight.api.agents import AGENTS
 from overnight.api.answers import documented, json_answer
@@ -19,6 +19,7 @@ from overnight.api.execution_views import (
 )
 from overnight.api.parameters import AgentRef, Cursor, ExecutionId, Limit, Needs, Since, Until
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core import retry, run
 from overnight.errors import ExecutionNotFound, NotFound
 from overnight.executions import Attempt, Execution, FiringKind, Reason, Status
@@ -39,10 +40,10 @@ Latest = Annotated[bool, Query(description="By the agent's present definition in
 OfAgent = Annotated[str | None, Query(alias="agent", description="Only those of this agent: an id or a name.")]
 
 
-class RedriveRequest(BaseModel):
+class RedriveRequest(View):
     """Which failed executions are to be taken up again."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"agent": "daily-report"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"agent": "daily-report"}})
 
     agent: str | None = Field(default=None, description="Only those of this agent: an id or a name.")
     status: Literal["failed"] = "failed"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from overnight.agents import Input
 from overnight.api.agents import AGENTS
@@ -13,22 +13,23 @@ from overnight.api.execution_views import ExecutionView
 from overnight.api.parameters import AgentRef, DryRun, IdempotencyKey, Needs
 from overnight.api.problems import describe
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core import backfill as backfills
 from overnight.core import fire
 from overnight.errors import Invalid
 from overnight.schedules import Instant as When
-from overnight.words import Instant
+from overnight.words import Deferred, Instant
 
 __all__ = ["router"]
 
 router = new_router()
 
 
-class TriggerRequest(BaseModel):
+class TriggerRequest(View):
     """What a run is given."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"input_value": "Report on yesterday", "payload": {"order": 42}}}
+        json_schema_extra={"example": {"input_value": "Report on yesterday", "payload": {"order": 42}}}
     )
 
     input_value: str | None = Field(default=None, description="Short for `input.input_value`.")
@@ -53,11 +54,10 @@ class TriggerRequest(BaseModel):
         return given or None
 
 
-class BackfillRequest(BaseModel):
+class BackfillRequest(View):
     """Which ticks are to run that did not."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"example": {"since": "2026-11-01T00:00:00Z", "until": "2026-11-08T00:00:00Z"}},
     )
 
@@ -66,14 +66,14 @@ class BackfillRequest(BaseModel):
     trigger: str | None = Field(default=None, description="One schedule; all of them where it is left out.")
 
 
-class TickView(BaseModel):
+class TickView(Deferred):
     """A tick of a schedule."""
 
     trigger: str
     nominal: Instant
 
 
-class BackfillView(BaseModel):
+class BackfillView(Deferred):
     """What a backfill runs, or would run."""
 
     backfill_id: str

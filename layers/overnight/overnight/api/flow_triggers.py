@@ -1,24 +1,26 @@
 """The triggers of a flow's own nodes, which an agent has that names none; and what of the flow won't work here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import ErrorDetails
 
 from overnight.agents import AgentDocument, LangflowFlow
 from overnight.api.problems import describe
 from overnight.errors import Invalid, NotFound, Problem
-from overnight.flows.inspect import TriggerReport, inspect, triggers_of
 from overnight.ports import Ports
 from overnight.triggers import Trigger
 
+if TYPE_CHECKING:
+    from overnight.flows.inspect import TriggerReport
+
 __all__ = ["are_of_nodes", "on_a_node", "triggers_of_nodes", "warnings"]
 
-_TRIGGERS: TypeAdapter[tuple[Trigger, ...]] = TypeAdapter(tuple[Trigger, ...])
+_TRIGGERS: TypeAdapter[tuple[Trigger, ...]] = TypeAdapter(tuple[Trigger, ...], config=ConfigDict(defer_build=True))
 
 
-def triggers_of_nodes(ports: Ports, flow: object) -> tuple[TriggerReport, ...]:
+def triggers_of_nodes(ports: Ports, flow: object) -> "tuple[TriggerReport, ...]":
     """What the nodes of a document's flow declare; nothing for a flow that is no export of Langflow.
 
     Raises Invalid where a node says what can't be.
@@ -26,6 +28,8 @@ def triggers_of_nodes(ports: Ports, flow: object) -> tuple[TriggerReport, ...]:
     content = _content(ports, flow)
     if content is None:
         return ()
+    from overnight.flows.inspect import triggers_of  # noqa: PLC0415 - of all requests, few bring a flow's JSON
+
     try:
         return triggers_of(content)
     except ValueError as error:
@@ -34,7 +38,7 @@ def triggers_of_nodes(ports: Ports, flow: object) -> tuple[TriggerReport, ...]:
         raise Invalid.field("flow.langflow", str(error)) from error
 
 
-def on_a_node(error: ErrorDetails, nodes: Sequence[TriggerReport]) -> Problem | None:
+def on_a_node(error: ErrorDetails, nodes: "Sequence[TriggerReport]") -> Problem | None:
     """What is wrong with a trigger that a node declares, as a problem of the flow; None if it is no such error."""
     match error["loc"]:
         case ("triggers", int(number), *rest) if number < len(nodes):
@@ -61,8 +65,12 @@ def are_of_nodes(ports: Ports, document: AgentDocument) -> bool:
 def warnings(ports: Ports, flow: object) -> tuple[str, ...]:
     """What of a document's flow won't work here, and what to use instead."""
     content = _content(ports, flow)
+    if content is None:
+        return ()
+    from overnight.flows.inspect import inspect  # noqa: PLC0415 - as above
+
     try:
-        return () if content is None else inspect(content).advice
+        return inspect(content).advice
     except ValueError:
         return ()
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Depends, Request, Response
 from aws_lambda_powertools.event_handler.openapi.params import Path
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import ConfigDict, Field, JsonValue, RootModel
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs
 from overnight.api.problems import TooLarge
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core.webhooks.receive import LIMIT_BYTES, receive
 from overnight.core.webhooks.schemes import Delivery
 
@@ -30,16 +31,16 @@ def is_front_door(method: str, path: str) -> bool:
     return method == "POST" and _FRONT_DOOR.fullmatch(path) is not None
 
 
-class Kept(BaseModel):
+class Kept(View):
     """A delivery that is durable."""
-
-    model_config = ConfigDict(extra="forbid")
 
     execution_id: str = Field(description="The execution that the delivery became, or had become before.")
 
 
 class HandshakeAnswer(RootModel[dict[str, JsonValue]]):
     """The answer to GitHub's `ping` or Slack's `url_verification`."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 def _delivery(request: Request) -> Delivery:

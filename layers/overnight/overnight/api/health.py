@@ -6,12 +6,13 @@ from importlib.metadata import version
 from typing import Literal
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Needs
 from overnight.api.routing import new_router
-from overnight.api.schemas import schema
+from overnight.api.views import View
+from overnight.words import Deferred
 
 __all__ = ["HEALTH", "router"]
 
@@ -20,16 +21,14 @@ HEALTH = "/health"
 router = new_router()
 
 
-class Health(BaseModel):
+class Health(View):
     """The engine answers, and so does its store."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: Literal["ok"] = "ok"
     version: str
 
 
-class JsonSchema(BaseModel):
+class JsonSchema(Deferred):
     """A JSON Schema, 2020-12."""
 
     model_config = ConfigDict(extra="allow")
@@ -67,4 +66,6 @@ def _version() -> str:
 
 @cache
 def _schema() -> str:
+    from overnight.api.schemas import schema  # noqa: PLC0415 - seldom asked for
+
     return json.dumps(schema(), indent=2)

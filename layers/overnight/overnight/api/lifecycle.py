@@ -4,13 +4,14 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from overnight.api.agent_views import AgentStatusView, AgentView, agent_answer, living
 from overnight.api.agents import AGENTS
 from overnight.api.answers import Documented, documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core import lifecycle
 
 __all__ = ["pause_agent", "resume_agent", "router"]
@@ -18,10 +19,8 @@ __all__ = ["pause_agent", "resume_agent", "router"]
 router = new_router()
 
 
-class PauseRequest(BaseModel):
+class PauseRequest(View):
     """Why an agent is paused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     note: str | None = Field(default=None, max_length=1_000, examples=["until the data is mended"])
 

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from overnight.api.agent_views import living
 from overnight.api.agents import AGENTS
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import AgentRef, Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core.notify import muted, secret
 from overnight.policies import Telling
 from overnight.ports import Delivery
@@ -21,10 +22,8 @@ __all__ = ["router"]
 router = new_router()
 
 
-class DeliveryView(BaseModel):
+class DeliveryView(View):
     """A notification on its way, or at its end."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     execution_id: str
@@ -41,10 +40,8 @@ class DeliveryView(BaseModel):
         return cls.model_validate({name: getattr(delivery, name) for name in cls.model_fields})
 
 
-class NotificationsView(BaseModel):
+class NotificationsView(View):
     """Whom an agent tells."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: str | None = Field(description="Null when it tells nobody.")
     on: list[Telling]

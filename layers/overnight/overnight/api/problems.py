@@ -11,10 +11,11 @@ from http import HTTPStatus
 from typing import Any, ClassVar, get_args
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from overnight.agents import Reference
 from overnight.api.parameters import ETAG, KEY
+from overnight.api.views import View
 from overnight.calendar.errors import CalendarError
 from overnight.calendar.fields import FIELDS
 from overnight.errors import (
@@ -57,20 +58,17 @@ RETRY_AFTER_SECONDS = 5
 """When a part that is needed does not answer."""
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(View):
     """One invalid field: where it stands, and what is wrong with it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     field: str = Field(description="Dotted path into the body, or the name of a parameter or header; may be empty.")
     message: str
 
 
-class Problem(BaseModel):
+class Problem(View):
     """Why a request was refused (RFC 9457)."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {
                 "type": "urn:overnight:error:agent_not_found",

@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.api.agent_parts import page_of_parts
 from overnight.api.answers import documented, json_answer
 from overnight.api.parameters import Cursor, Limit, Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.calendar.dates import format_instant
 from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger
 from overnight.triggers import Schedule
@@ -22,10 +23,8 @@ __all__ = ["router"]
 router = new_router()
 
 
-class ScheduleView(BaseModel):
+class ScheduleView(View):
     """A trigger that follows the clock."""
-
-    model_config = ConfigDict(extra="forbid")
 
     agent: str
     trigger: str
@@ -36,10 +35,8 @@ class ScheduleView(BaseModel):
     status: AgentStatus = Field(description="The agent's.")
 
 
-class ScheduleList(BaseModel):
+class ScheduleList(View):
     """A page of schedules, by agent."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[ScheduleView]
     cursor: str | None = Field(description="Asks for the next page; null at the end.")

@@ -1,16 +1,14 @@
-"""JSON Schemas of what users write: the agent document in a request, a merge patch of it, and agents.yaml."""
+"""What users write, for its JSON Schema alone: the agent document in a request, and agents.yaml."""
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import ConfigDict, Field, StringConstraints
 
 from overnight.agents import AgentDocument, LangflowApiFlow, PythonFlow
 from overnight.schedules import CronTrigger, DateTrigger, IntervalTrigger, Name
-from overnight.words import Word
+from overnight.words import Deferred, Word
 
-__all__ = ["AgentRequest", "AgentsFile", "AsPatchOf", "AsSchemaOf", "schema"]
+__all__ = ["AgentRequest", "AgentsFile", "schema"]
 
 
 class LangflowUpload(Word):
@@ -67,37 +65,12 @@ class DeclaredAgent(AgentRequest):
     enabled: bool = Field(default=True, description="Whether it is created ACTIVE; otherwise STOPPED.")
 
 
-class AgentsFile(BaseModel):
+class AgentsFile(Deferred):
     """Agents, declared."""
 
     model_config = ConfigDict(extra="forbid", title="agents.yaml")
 
     agents: list[DeclaredAgent]
-
-
-class AsSchemaOf:
-    """Let a parameter that takes any object be documented as this model; the route validates by other means."""
-
-    def __init__(self, model: type[BaseModel]) -> None:
-        self.model = model
-
-    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The model's schema."""
-        return handler(self.model.__pydantic_core_schema__)
-
-
-class AsPatchOf(AsSchemaOf):
-    """The same for a merge patch (RFC 7396) of this model: every field may be left out, or null for its default."""
-
-    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The model's schema with nothing required."""
-        whole = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(core_schema, handler))
-        return {
-            "type": "object",
-            "description": "The fields to change (RFC 7396): null puts back the default.",
-            "properties": {name: _nullable(field) for name, field in whole["properties"].items()},
-            "additionalProperties": False,
-        }
 
 
 def schema() -> dict[str, Any]:
@@ -107,8 +80,3 @@ def schema() -> dict[str, Any]:
         "$id": "urn:overnight:schema:agents",
         **AgentsFile.model_json_schema(),
     }
-
-
-def _nullable(field: JsonSchemaValue) -> JsonSchemaValue:
-    value = {key: part for key, part in field.items() if key != "default"}
-    return {"anyOf": [value, {"type": "null"}]}

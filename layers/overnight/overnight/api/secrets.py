@@ -4,11 +4,12 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from overnight.api.answers import documented, empty, json_answer
 from overnight.api.parameters import Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.words import Name
 
 __all__ = ["router"]
@@ -26,26 +27,22 @@ def _short_enough(value: str) -> str:
     return value
 
 
-class SecretRequest(BaseModel):
+class SecretRequest(View):
     """A secret's value."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"value": "sk-…"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"value": "sk-…"}})
 
     value: Annotated[str, Field(min_length=1, max_length=LONGEST_BYTES, repr=False), AfterValidator(_short_enough)]
 
 
-class SecretView(BaseModel):
+class SecretView(View):
     """A secret, by its name only."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
 
 
-class SecretList(BaseModel):
+class SecretList(View):
     """The names of all secrets."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[SecretView]
 

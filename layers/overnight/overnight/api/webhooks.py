@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.api.agent_parts import page_of_parts
@@ -16,6 +16,7 @@ from overnight.api.executions import EXECUTIONS
 from overnight.api.front_door import HookId
 from overnight.api.parameters import Cursor, ExecutionId, IdempotencyKey, Limit, Needs
 from overnight.api.routing import new_router
+from overnight.api.views import View
 from overnight.core.replay import replay
 from overnight.core.webhooks import keys
 from overnight.ports import Hook, Ports
@@ -30,10 +31,8 @@ WEBHOOKS = "/api/v1/webhooks"
 router = new_router()
 
 
-class WebhookView(BaseModel):
+class WebhookView(View):
     """A webhook trigger, and where its deliveries go."""
-
-    model_config = ConfigDict(extra="forbid")
 
     hook_id: str
     agent: str
@@ -55,29 +54,25 @@ class WebhookDetail(WebhookView):
     previous_secret_until: Instant | None = Field(description="Until when the secret before is accepted, too.")
 
 
-class WebhookList(BaseModel):
+class WebhookList(View):
     """A page of webhooks, by agent."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[WebhookView]
     cursor: str | None = Field(description="Asks for the next page; null at the end.")
 
 
-class WebhookSecret(BaseModel):
+class WebhookSecret(View):
     """The secret of a webhook, to be given to the sender."""
-
-    model_config = ConfigDict(extra="forbid")
 
     secret: str
     version: int
     previous_until: Instant | None = Field(description="Until when the secret before is accepted, too.")
 
 
-class RotationRequest(BaseModel):
+class RotationRequest(View):
     """How a secret is replaced."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"overlap_seconds": 3_600}})
+    model_config = ConfigDict(json_schema_extra={"example": {"overlap_seconds": 3_600}})
 
     overlap_seconds: int = Field(
         default=int(keys.OVERLAP.total_seconds()),

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from overnight.aws.messages import Alarm, Fire
 from overnight.aws.observe import Observation
@@ -50,7 +50,7 @@ SWEEP_SECONDS = 10.0
 LIMIT = 100
 MINUTE = timedelta(minutes=1)
 
-_schedule: TypeAdapter[Schedule] = TypeAdapter(Schedule)
+_schedule: TypeAdapter[Schedule] = TypeAdapter(Schedule, config=ConfigDict(defer_build=True))
 
 
 class Invocation(Protocol):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from overnight.executions import Message
 from overnight.words import Instant, Word
@@ -37,5 +37,5 @@ class Fire(Word):
     """The nominal instant and its jitter."""
 
 
-held: TypeAdapter[Fire | Message] = TypeAdapter(Fire | Message)
+held: TypeAdapter[Fire | Message] = TypeAdapter(Fire | Message, config=ConfigDict(defer_build=True))
 """What the fire queue holds back until its time: a tick, or the closing of a batch of events."""

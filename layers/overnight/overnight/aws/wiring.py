@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from overnight.agents import Agent, AgentDocument, AgentState
 from overnight.aws.clients import Clients
 from overnight.aws.dynamodb import DynamoStore, Table
 from overnight.aws.engine import Engine
@@ -41,6 +42,7 @@ from overnight.courier import HttpCourier
 from overnight.errors import ExecutionNotFound, Unavailable
 from overnight.executions import Execution
 from overnight.ports import FlowRunner, Ports, RunReport, RunRequest
+from overnight.triggers import CronTrigger, DateTrigger, EventTrigger, IntervalTrigger, WebhookTrigger
 
 if TYPE_CHECKING:
     from overnight.aws.runner import InProcessRunner
@@ -48,6 +50,12 @@ if TYPE_CHECKING:
 __all__ = ["open_engine", "open_runner"]
 
 Now = Callable[[], datetime]
+
+_OF_AGENTS = (
+    *(CronTrigger, IntervalTrigger, DateTrigger, WebhookTrigger, EventTrigger),  # first: the others are made of them
+    *(AgentDocument, Agent, AgentState),
+)
+"""What any firing reads."""
 
 
 def now() -> datetime:
@@ -65,9 +73,16 @@ class _NoRunner:
         """Nothing: an attempt that runs elsewhere sees by its record that it is cancelled."""
 
 
-def open_engine(environ: Mapping[str, str] = os.environ, *, clients: Clients | None = None, now: Now = now) -> Engine:
-    """The engine of a light function. Raises Invalid, which names each variable that is missing or wrong."""
+def open_engine(
+    environ: Mapping[str, str] = os.environ, *, clients: Clients | None = None, now: Now = now, ahead: bool = False
+) -> Engine:
+    """The engine of a light function. Raises Invalid, which names each variable that is missing or wrong.
+
+    With `ahead`, for functions that fire: the first event need not wait until the words of agents are built.
+    """
     environment = Environment.read(environ)
+    if ahead:
+        _build_ahead()
     clients = clients or Clients()
     return _engine(environment, clients, now, _store(environment, clients, now), None)
 
@@ -84,6 +99,7 @@ def open_runner(
     from overnight.flows.call import Allowed  # noqa: PLC0415
 
     environment = Environment.read(environ)
+    _build_ahead()
     clients = clients or Clients()
     store = _store(environment, clients, now)
 
@@ -97,6 +113,11 @@ def open_runner(
     allowed = Allowed(environment.folders, environment.packages, environment.allow_private)
     runner = InProcessRunner(allowed, cancelled)
     return _engine(environment, clients, now, store, runner, end)
+
+
+def _build_ahead() -> None:
+    for word in _OF_AGENTS:
+        word.model_rebuild()
 
 
 def _store(environment: Environment, clients: Clients, now: Now) -> DynamoStore:

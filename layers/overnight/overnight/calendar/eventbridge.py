@@ -13,10 +13,10 @@ Sunday is 1. Day of month and day of week cannot both be restricted, `#` and `L`
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import gcd
+from typing import NamedTuple
 
 from overnight.calendar.cron import Cron, split
 from overnight.calendar.dates import Once
@@ -42,8 +42,7 @@ _MINUTES, _HOURS, _DAYS, _MONTHS, _WEEKDAYS = range(60), range(24), range(1, 32)
 _SINCE, _UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(NamedTuple):
     """The `ScheduleExpression` and `ScheduleExpressionTimezone` of one schedule."""
 
     expression: str
@@ -130,8 +129,7 @@ def _offsets(timezone: str) -> frozenset[timedelta]:
 # The fields.
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
+class _Clock(NamedTuple):
     """The fields of the time of day."""
 
     minutes: str
@@ -152,8 +150,7 @@ class _Clock:
         return [cls(_text(group, _MINUTES), _text(of_group, _HOURS)) for group, of_group in groups]
 
 
-@dataclass(frozen=True, slots=True)
-class _Days:
+class _Days(NamedTuple):
     """The fields of the date; one of the days is always `?`."""
 
     day: str = "?"

@@ -1,15 +1,14 @@
 """Exclusions: when a tick of a schedule is not to run."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 from overnight.calendar.zones import LAST, local, segments, zone
 
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusions:
+class Exclusions(NamedTuple):
     """Days of the schedule's time zone, and stretches of time, in which its ticks are `skipped (excluded)`."""
 
     dates: frozenset[date] = frozenset()

@@ -7,8 +7,8 @@ only a range of names may end in Sunday, as in `FRI-SUN`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from overnight.calendar.errors import CalendarError
 
@@ -30,14 +30,13 @@ _LAST = re.compile(r"L(\w+)", re.ASCII)
 _RANDOM = re.compile(r"[RH](\(.*\))?(/.*)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One of the five: its name, its range, and the names that stand for numbers in it."""
 
     name: str
     low: int
     high: int
-    names: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int] = {}
 
     def error(self, reason: str) -> CalendarError:
         return CalendarError(self.name, reason)
@@ -100,8 +99,7 @@ DAY_OF_WEEK = Field("day_of_week", 0, 6, DAYS_OF_WEEK)
 FIELDS = (MINUTE, HOUR, DAY, MONTH, DAY_OF_WEEK)
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
+class Days(NamedTuple):
     """Which days of a month match, for every kind of month: 28 to 31 days long, beginning on any day of the week.
 
     `masks[length - 28][weekday of the 1st, Monday = 0]` has bit d set where day d matches.
@@ -139,8 +137,7 @@ def _combine(of_month: int, of_week: int, *, both: bool) -> int:
     return of_month & of_week if both else of_month | of_week
 
 
-@dataclass(frozen=True, slots=True)
-class DaysOfMonth:
+class DaysOfMonth(NamedTuple):
     """The field `day`, read."""
 
     numbers: frozenset[int]
@@ -158,8 +155,7 @@ class DaysOfMonth:
         return bits | (1 << length) if self.last else bits
 
 
-@dataclass(frozen=True, slots=True)
-class DaysOfWeek:
+class DaysOfWeek(NamedTuple):
     """The field `day_of_week`, read; Sunday = 0."""
 
     weekdays: frozenset[int]

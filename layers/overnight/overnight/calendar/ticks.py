@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from overnight.calendar.dates import format_instant
 from overnight.calendar.exclusions import Exclusions
@@ -27,8 +26,7 @@ class Rule(Protocol):
         """The ticks in [since, until), in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(NamedTuple):
     """The ticks of a rule from `start_at` to `end_at`, both inclusive.
 
     An excluded tick is a tick, as its disposition, `skipped (excluded)`, is recorded: `next`, `previous` and `ticks`

@@ -8,8 +8,8 @@ the attempt is not the expected one. The attempt number is the fencing token: wh
        └──── redrive ── failed
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from overnight.agents import Agent, Settlement
 from overnight.executions import (
@@ -32,8 +32,7 @@ CLOCK_TOLERANCE = timedelta(milliseconds=5)
 """A queue's clock and ours may differ by so much before a message counts as early."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How an attempt ended, with everything that is kept of it."""
 
     outcome: AttemptOutcome

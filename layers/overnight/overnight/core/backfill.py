@@ -1,9 +1,9 @@
 """Backfill: run the ticks of a range that did not run, on request."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import NamedTuple
 
 from overnight.agents import Agent, AgentState, AgentStatus
 from overnight.calendar.dates import format_instant
@@ -20,8 +20,7 @@ MOST = 1_000
 """The most ticks of one backfill."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backfill:
+class Backfill(NamedTuple):
     """A plan, and, once it was carried out, its executions. The same request always has the same id."""
 
     id: str

@@ -10,8 +10,8 @@ the watchdog goes on with it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from jmespath.exceptions import JMESPathError
 from pydantic import JsonValue, ValidationError
@@ -39,8 +39,7 @@ PUT_OFF = (timedelta(seconds=30), timedelta(minutes=10))
 """How soon, and how late, an event is tried again for an agent whose line is full: after its own age in between."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What became of an event: the executions of its subscribers, and whether it had been sent before."""
 
     event: Event

@@ -10,9 +10,9 @@ admission that moves the cursor. Both are pure; `core.fire` carries them out.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 
 from overnight.agents import Agent, AgentState, Armed, CatchUpPlan
 from overnight.calendar.dates import format_instant
@@ -45,8 +45,7 @@ CHUNK = 100_000
 """The most ticks that one range record stands for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """The next record of a ledger: the firing, and the last tick that it accounts for."""
 
     firing: Firing

@@ -7,8 +7,8 @@ A `turn` records how attempts ended and starts the next ones, as one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -39,16 +39,14 @@ LEASE_MARGIN_SECONDS = 10.0
 """So long after the moment at which an attempt must have ended, its lease is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """An attempt that has started by the record, with the definition that it runs by."""
 
     execution: Execution
     agent: Agent
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that has run, and how that ended; `ending` is what is kept of it."""
 
     started: Started
@@ -197,7 +195,7 @@ def turn(
 def kept(ports: Ports, ended: Ended) -> Ended:
     """The same with what is kept of it; whatever is large goes to the blob store first."""
     execution = ended.started.execution
-    return ended if ended.ending else replace(ended, ending=_ending(ports, ended.report, execution.id))
+    return ended if ended.ending else ended._replace(ending=_ending(ports, ended.report, execution.id))
 
 
 def _ending(ports: Ports, report: RunReport, owner: str) -> Ending:

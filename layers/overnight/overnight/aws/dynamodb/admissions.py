@@ -12,7 +12,7 @@ An event that is gathered is counted by the state and has a row, so those two ar
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.executions import Executions
@@ -27,8 +27,7 @@ __all__ = ["Admissions"]
 Decide = Callable[[Agent, AgentState], Admission | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """The execution of a firing as it is stored, whether this call inserted it, and if so whether just now."""
 
     execution: Execution

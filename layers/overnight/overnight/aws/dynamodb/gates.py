@@ -7,8 +7,8 @@ bookkeeping of a scheduled execution costs.
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from overnight.agents import Agent, AgentState
 from overnight.aws.dynamodb.schema import BY_DUE, BY_OWNER, PK, SK, shard_of
@@ -34,8 +34,7 @@ NAMES = "NAMES"
 """The partition of the names of agents that are not deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """An agent, its state, which edition of the agent's item this is, and when the index says it is due."""
 
     agent: Agent

@@ -6,10 +6,9 @@ Unavailable.
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,12 +34,11 @@ _BATCH = 100
 _BATCH_ROUNDS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """What must hold of the item that is written: an expression over `#attribute` and `:value`."""
 
     expression: str
-    values: Item = field(default_factory=dict)
+    values: Mapping[str, Value] = {}
 
 
 class Refused(Exception):
@@ -73,16 +71,14 @@ class _Contended(Exception):
     """A transaction has the item just now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """An item to be put by a transaction."""
 
     item: Item
     condition: Condition | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """An item some of whose attributes are put and dropped, by a transaction or by itself."""
 
     key: Key
@@ -91,16 +87,14 @@ class Update:
     condition: Condition | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """An item to be deleted by a transaction."""
 
     key: Key
     condition: Condition | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """An item that a transaction looks at."""
 
     key: Key

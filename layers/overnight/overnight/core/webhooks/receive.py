@@ -1,8 +1,8 @@
 """The front door: a delivery comes in, and is durable before it is acknowledged."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -25,8 +25,7 @@ LIMIT_BYTES = 256 * 1024
 MINUTE = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """What became of a delivery: an execution, or only an answer to a sender that asked whether somebody is there."""
 
     execution: Execution | None = None

@@ -13,9 +13,8 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import JsonValue
 
@@ -35,21 +34,19 @@ class Refused(Exception):
     """The delivery proves nothing. The text says why, for the log only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What was posted: headers (names in lower case), query parameters, and the body's bytes as they came."""
 
     headers: Mapping[str, str]
     body: bytes
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = {}
 
     def header(self, name: str | None) -> str:
         """The header of that name, whatever its case; empty if there is none."""
         return self.headers.get(name.lower(), "").strip() if name else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a delivery claims: the bytes that were signed, the signatures it brings, and when they were made."""
 
     signed: bytes
@@ -59,12 +56,11 @@ class Claim:
     flaw: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What a sender adds to a body."""
 
     headers: Mapping[str, str]
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
 
 
 class Scheme(Protocol):
@@ -195,8 +191,7 @@ class _Stripe:
         return Signed({"Stripe-Signature": f"t={at},v1={self.signature(webhook, secret, at.encode() + b'.' + body)}"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Versioned:
+class _Versioned(NamedTuple):
     """`v0=…` over `v0:{timestamp}:{body}`.
 
     Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack; Langflow 1.13 does it alike.
