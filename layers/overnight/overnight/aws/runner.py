@@ -169,5 +169,8 @@ class _Tee(io.TextIOBase):
     def flush(self) -> None:
         self._log.flush()
 
+    def close(self) -> None:
+        """Nothing: the log is the function's, and may be gone before this is."""
+
     def writable(self) -> bool:
         return True
