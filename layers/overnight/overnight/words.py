@@ -35,8 +35,8 @@ _BUILDING = RLock()
 class Deferred(BaseModel):
     """A model whose validator is built when it is first used: a process uses few of them, and a build takes 0.5 ms.
 
-    By one thread at a time: pydantic 2.13 lets a second one validate by the parent class in the meantime
-    (https://github.com/pydantic/pydantic/pull/13438).
+    By one thread at a time: in pydantic 2.13 a second one takes away what the first has built, and a third validates
+    by the parent class meanwhile (https://github.com/pydantic/pydantic/pull/13438).
     """
 
     model_config = ConfigDict(defer_build=True)
