@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -101,7 +102,7 @@ class Bundle:
         """The hash of everything that the bundle is made from."""
         made_from = hashlib.sha256()
         described = [self.name, self.architecture, self.root, sorted(self.leave_out), self.whole, self.bytecode_only]
-        made_from.update(repr([*described, bool(interpreter()), PYTHON]).encode())
+        made_from.update(repr([*described, bool(interpreter()), PYTHON, _release()]).encode())
         for path, name in self._inputs():
             made_from.update(f"\0{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
         return made_from.hexdigest()
@@ -163,6 +164,9 @@ class Bundle:
         for path, name in self._ours():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / name)
+        metadata = target / f"overnight-{_release()}.dist-info/METADATA"
+        metadata.parent.mkdir(parents=True)
+        metadata.write_text(f"Metadata-Version: 2.1\nName: overnight\nVersion: {_release()}\n", encoding="utf-8")
 
     def _install(self, target: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -220,6 +224,13 @@ def runner(settings: Settings) -> Bundle:
 
 
 # Files
+
+
+@cache
+def _release() -> str:
+    """Overnight's own version, which its functions tell."""
+    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    return version
 
 
 def _files(folder: Path) -> list[Path]:

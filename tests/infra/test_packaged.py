@@ -276,6 +276,8 @@ def declared(settings, aws, cloudformation, request) -> Account:
 
 def test_api_and_runner_run_an_agent(settings, declared):
     with start("api", settings, declared) as api, start("runner", settings, declared) as run:
+        health = api.invoke(asked("GET", "/health"))
+        assert (health["statusCode"], json.loads(health["body"])["status"]) == (200, "ok")
         (agent,) = json.loads(api.invoke(asked("GET", "/api/v1/background_agents"))["body"])["items"]
         assert (agent["name"], agent["declared"], agent["status"]) == ("pulse", True, "ACTIVE")
         triggered = api.invoke(asked("POST", "/api/v1/background_agents/pulse/trigger", {"input_value": "you"}))
