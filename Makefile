@@ -40,10 +40,10 @@ destroy: venv-infra ## remove the stack, and list what stays
 	@$(RUN) infra.remains $(ARGS)
 
 test: venv-dev ## the tests that are quick
-	$(RUN) pytest -m "not slow" $(ARGS)
+	tools/test "not slow" $(ARGS)
 
 test-slow: venv-dev ## the tests that take long
-	tools/test-slow $(ARGS)
+	tools/test slow $(ARGS)
 
 check: venv-dev ## format, lint and types
 	$(RUN) ruff format --check .
