@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.support.engine_process import EngineProcess, engine_process, eventually
 
@@ -190,6 +192,27 @@ def test_a_second_signal_hurries(tmp_path: Path, project: Path):
         eventually(lambda: b"engine.draining" in engine.log.read_bytes())
 
         assert engine.stop(signal.SIGTERM, seconds=15) == 0
+
+
+def test_an_engine_that_waits_for_an_attempt_costs_next_to_nothing(tmp_path: Path, project: Path):
+    def used() -> float:
+        """CPU, in seconds, over a second and a half."""
+        process = psutil.Process(engine.pid)
+        before = process.cpu_times()
+        time.sleep(1.5)
+        after = process.cpu_times()
+        return after.user + after.system - before.user - before.system
+
+    with engine_process(tmp_path / "data", project, "--workers", "2", "--drain-seconds", "60") as engine:
+        with engine.client() as client:
+            add(client, "long", "nap")
+            execution = client.trigger("long", input_value="60")
+            eventually(lambda: running(client, execution))
+        assert used() < 0.5
+        os.kill(engine.pid, signal.SIGTERM)
+        eventually(lambda: b"engine.draining" in engine.log.read_bytes())
+        assert used() < 0.5
+        engine.stop(signal.SIGTERM)
 
 
 def test_after_sigkill_agents_are_armed_and_what_was_interrupted_goes_on(tmp_path: Path, project: Path):

@@ -286,7 +286,8 @@ class Engine:
             free = self._slots.take()
             messages: Sequence[Message] = ()
             started: list[Started] = []
-            if self._draining.is_set():
+            draining = self._draining.is_set()
+            if draining:
                 self._begins_no_more.set()
             elif free and (self._asked.is_set() or look_at is None or look_at <= self.ports.now()):
                 look_at = None
@@ -299,7 +300,7 @@ class Engine:
             for each in started:
                 self._hand_over(each)
             if not messages:
-                self._wait(self._dispatch_wake, look_at)
+                self._wait(self._dispatch_wake, look_at if free and not draining else None)
 
     def _received(self, most: int) -> Sequence[Message]:
         self._asked.clear()

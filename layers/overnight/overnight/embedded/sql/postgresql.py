@@ -235,7 +235,7 @@ class PostgresqlDatabase:
         except _LostAtCommit as error:
             for job in jobs:
                 if not job.alone:
-                    job.error = Unavailable(str(error))
+                    job.error = job.error or Unavailable(str(error))
         except BaseException:  # noqa: BLE001 - it comes again where it can be told whose it is
             for job in jobs:
                 job.alone = True
