@@ -110,6 +110,8 @@ ENGINES["dynamodb"] = EngineKind(
         "test_a_write_that_fails_midway_leaves_nothing_behind": "what is sent is sent after what is written",
         "test_pruning_goes_a_little_at_a_time_the_oldest_first": "what has expired is not seen, deleted or not",
         "test_the_longest_due_comes_first": _SQS,
+        "test_what_is_due_longer_comes_first_however_late_it_is_sent": _SQS,
+        "test_what_began_meanwhile_is_not_received": _SQS,
         "test_what_is_sent_at_once_is_received_in_that_order": _SQS,
         "test_the_same_message_is_there_once_and_the_earlier_time_holds": _SQS,
         "test_the_next_time_to_receive_is_known": _OTHERS,

@@ -69,6 +69,29 @@ def test_what_is_sent_at_once_is_received_in_that_order(world):
     assert [message.execution_id for message in world.received(3)] == sent[3:]
 
 
+def test_what_is_due_longer_comes_first_however_late_it_is_sent(world):
+    agent = world.agent()
+    early, *late = [world.admit(agent, due=world.now()).execution for _ in range(4)]
+    world.now.pass_(minutes=1)
+    world.queue.send([world.message(one, due=world.now() - timedelta(seconds=5)) for one in late])
+    assert len(world.received(1)) == 1
+    world.queue.send([world.message(early, due=world.now() - timedelta(seconds=30))])
+    assert [message.execution_id for message in world.received(1)] == [early.id]
+    assert len(world.received()) == 2
+
+
+def test_what_began_meanwhile_is_not_received(world):
+    agent = world.agent()
+    executions = []
+    for _ in range(3):
+        world.now.pass_(seconds=1)
+        executions.append(world.admit(agent).execution)
+    first, second, third = executions
+    assert [message.execution_id for message in world.received(1)] == [first.id]
+    world.store.revise(second.id, world.start)
+    assert [message.execution_id for message in world.received(1)] == [third.id]
+
+
 @pytest.mark.parametrize(("first", "second"), [(5, 1), (1, 5)])
 def test_the_same_message_is_there_once_and_the_earlier_time_holds(world, execution, first, second):
     for minutes in (first, second):

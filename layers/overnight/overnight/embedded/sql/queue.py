@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, true, update
@@ -27,6 +28,9 @@ VISIBILITY_SECONDS = 30.0
 SHARED_VISIBILITY_SECONDS = 10.0
 """Where several engines share a database, what one of them took and did not begin is given to another after this."""
 
+AHEAD = 64
+"""How many more messages than are asked for are read where nobody else takes any, to be given out later."""
+
 _Key = tuple[str, int, str]
 
 
@@ -41,7 +45,7 @@ def _put(insert: Upsert) -> Insert:
 
 _PUT = Statement(_put)
 _READ = Statement(
-    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.agent_id, queue.c.due)
+    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.agent_id, queue.c.due, queue.c.visible_at)
     .where(queue.c.visible_at <= bindparam("now"))
     .order_by(queue.c.visible_at)
     .limit(bindparam("most"))
@@ -114,6 +118,7 @@ class SqlWorkQueue:
         self._visibility_us = round(visibility_seconds * 1_000_000)
         self._lock = threading.Lock()
         self._taken: dict[str, dict[_Key, int]] = {}
+        self._ahead: dict[_Key, Row] = {}
 
     # The port
 
@@ -159,7 +164,7 @@ class SqlWorkQueue:
         """Send with the commit."""
         for message in messages:
             due = to_us(message.due)
-            row = {
+            row: dict[str, Any] = {
                 "execution_id": message.execution_id,
                 "attempt": message.attempt,
                 "kind": message.kind,
@@ -172,7 +177,7 @@ class SqlWorkQueue:
             earlier = rows.put.get(key)
             if earlier is None or row["visible_at"] < earlier["visible_at"]:
                 rows.put[key] = row
-            transaction.after_commit.append(self.wake)
+            transaction.after_commit += [partial(self._make_way, row["visible_at"]), self.wake]
 
     def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
         """Remove what an execution's move made stale: messages of attempts that have started, or can't any more."""
@@ -205,9 +210,11 @@ class SqlWorkQueue:
 
     def _read(self, limit: int, now: int) -> list[Row]:
         """The longest due of those that were not taken here."""
-        most = limit + sum(len(keys) for keys in self._taken.values())
-        rows = self._database.read(lambda reading: reading.all(_READ, now=now, most=most))
-        return [row for row in rows if row[:3] not in self._taken.get(row[0], ())][:limit]
+        if len(self._ahead) < limit:
+            most = limit + AHEAD + sum(len(keys) for keys in self._taken.values())
+            rows = self._database.read(lambda reading: reading.all(_READ, now=now, most=most))
+            self._ahead = {row[:3]: row for row in rows if row[:3] not in self._taken.get(row[0], ())}
+        return [self._ahead.pop(key) for key in list(islice(self._ahead, limit))]
 
     def _take(self, limit: int, now: int, until: int) -> list[Row]:
         """The longest due, which nobody else is given from now on."""
@@ -224,10 +231,16 @@ class SqlWorkQueue:
 
     def _release(self, execution_id: str, attempt: int, kind: str | None = None) -> None:
         with self._lock:
-            keys = self._taken.get(execution_id)
-            if keys is None:
-                return
+            keys = self._taken.get(execution_id, {})
             for key in [key for key in keys if key[1] <= attempt and kind in (None, key[2])]:
                 del keys[key]
             if not keys:
-                del self._taken[execution_id]
+                self._taken.pop(execution_id, None)
+            for key in [key for key in self._ahead if key[0] == execution_id and key[1] <= attempt]:
+                del self._ahead[key]
+
+    def _make_way(self, visible_at: int) -> None:
+        """Read again, if what was sent comes before something that was read."""
+        with self._lock:
+            if self._ahead and visible_at < next(reversed(self._ahead.values()))[-1]:
+                self._ahead.clear()
