@@ -422,12 +422,9 @@ def _sought(execution_id: str) -> tuple[str, str]:
 
 
 def _inserted(execution: Execution) -> dict[str, Any]:
-    return {
+    return _moving(execution) | {
         "id": execution.id,
-        "rev": execution.rev,
         "agent_id": execution.agent_id,
-        "status": execution.status.value,
-        "reason": execution.reason.value if execution.reason else None,
         "kind": execution.kind.value,
         "trigger": execution.trigger,
         "nominal": to_us(execution.nominal),
@@ -435,15 +432,16 @@ def _inserted(execution: Execution) -> dict[str, Any]:
         "count": execution.count,
         "previous": to_us(execution.previous),
         "created_at": to_us(execution.created_at),
-        "due": to_us(execution.due),
-        "retain_until": to_us(execution.retain_until),
-        "body": _json(execution),
     }
 
 
 def _updated(execution: Execution) -> dict[str, Any]:
+    return _moving(execution) | {"key": execution.id}
+
+
+def _moving(execution: Execution) -> dict[str, Any]:
+    """The columns that change in an execution's life."""
     return {
-        "key": execution.id,
         "rev": execution.rev,
         "status": execution.status.value,
         "reason": execution.reason.value if execution.reason else None,
