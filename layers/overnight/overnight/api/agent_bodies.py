@@ -4,7 +4,7 @@ from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-__all__ = ["AsAgent", "AsPatchOfAgent"]
+__all__ = ["AsAgent", "AsNamedAgent", "AsPatchOfAgent"]
 
 
 class AsAgent:
@@ -15,6 +15,15 @@ class AsAgent:
         from overnight.api.schemas import AgentRequest  # noqa: PLC0415 - whoever asks for no schema needs none of it
 
         return handler(AgentRequest.__pydantic_core_schema__)
+
+
+class AsNamedAgent(AsAgent):
+    """The same, where the path says its name."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The document's schema with the name left to the path."""
+        whole = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(core_schema, handler))
+        return whole | {"required": [name for name in whole["required"] if name != "name"]}
 
 
 class AsPatchOfAgent(AsAgent):

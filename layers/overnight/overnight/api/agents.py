@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 
 from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus
-from overnight.api.agent_bodies import AsAgent, AsPatchOfAgent
+from overnight.api.agent_bodies import AsAgent, AsNamedAgent, AsPatchOfAgent
 from overnight.api.agent_views import AgentList, AgentView, Plan, agent_answer, living
 from overnight.api.answers import documented, empty, json_answer
 from overnight.api.documents import accept, names_triggers, patched
@@ -50,6 +50,7 @@ EXAMPLES = {
     },
 }
 DocumentBody = Annotated[dict[str, Any], Body(openapi_examples=EXAMPLES), AsAgent()]
+NamedBody = Annotated[dict[str, Any], Body(openapi_examples=EXAMPLES), AsNamedAgent()]
 PatchBody = Annotated[dict[str, Any], Body(), AsPatchOfAgent()]
 
 
@@ -123,7 +124,8 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
 @router.put(
     f"{AGENTS}/<agent>",
     summary="Create or replace an agent",
-    description="By name, with a whole document: the same document twice changes nothing. `apply` uses it. "
+    description="By name, with a whole document, which need not say the name again: the same document twice changes "
+    "nothing. `apply` uses it. "
     "The id of an agent that is deleted is 404.",
     operation_id="put_agent",
     tags=["agents"],
@@ -139,7 +141,7 @@ def change_agent(ports: Needs, agent: AgentRef, patch: PatchBody, if_match: IfMa
     ),
 )
 def put_agent(
-    ports: Needs, agent: AgentRef, document: DocumentBody, dry_run: DryRun = False, if_match: IfMatch = None
+    ports: Needs, agent: AgentRef, document: NamedBody, dry_run: DryRun = False, if_match: IfMatch = None
 ) -> Response[str]:
     """Create the agent, or make its document this one; or only say which of these it would be."""
     wanted = version_of(if_match)
