@@ -256,7 +256,7 @@ def test_callers_who_come_at_the_same_time_share_a_transaction_that_waits_for_no
         threads += [threading.Thread(target=move, args=(agent,)) for agent in agents[1:]]
         for thread in threads[1:]:
             thread.start()
-        until(lambda: database._writer._jobs.qsize() == 3)
+        until(lambda: len(database._writer._waiting) == 3)
         go_on.set()
         for thread in threads[:3]:
             thread.join(20)

@@ -217,7 +217,7 @@ def test_work_that_waits_together_is_committed_together(database):
     for n in range(20):
         threads.append(threading.Thread(target=lambda n=n: database.write(lambda tx: _put(tx, f"quick-{n}"))))
         threads[-1].start()
-    _until(lambda: database._writer._jobs.qsize() == 20)
+    _until(lambda: len(database._writer._waiting) == 20)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -256,7 +256,7 @@ def test_work_that_fails_after_it_wrote_is_undone_and_the_rest_of_its_batch_is_n
     assert begun.wait(30)
     for thread in threads[1:]:
         thread.start()
-    _until(lambda: database._writer._jobs.qsize() == 10)
+    _until(lambda: len(database._writer._waiting) == 10)
     go_on.set()
     for thread in threads:
         thread.join(30)
@@ -286,7 +286,7 @@ def test_putting_off_an_agent_holds_against_what_moved_its_state_in_the_same_bat
     for n, thread in enumerate(threads):
         thread.start()
         assert begun.wait(30)
-        _until(lambda n=n: database._writer._jobs.qsize() == n)
+        _until(lambda n=n: len(database._writer._waiting) == n)
     go_on.set()
     for thread in threads:
         thread.join(30)

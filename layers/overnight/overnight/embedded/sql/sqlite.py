@@ -1,6 +1,6 @@
 """SQLite: one writer, many readers, and group commit.
 
-SQLite has one writer at a time, and a durable commit costs an fsync. So all that wants to write goes to one thread.
+SQLite has one writer at a time, and a durable commit costs an fsync. So callers who come at the same time share both.
 
 Work that raises before it wrote has harmed nobody. Work that raises afterwards is rare (a broken database, a bug): the
 whole batch is rolled back and each is done again in a transaction of its own, so only the one at fault fails.

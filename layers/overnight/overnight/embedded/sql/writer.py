@@ -1,4 +1,4 @@
-"""A thread that does what waits to be written, all that waits at a moment as one: group commit.
+"""What waits to be written is done as one, all that waits at a moment: group commit.
 
 A durable commit costs a sync of the disk, and on a server a few round trips, whether one caller's work is in it or that
 of a hundred. A caller on its own is never kept waiting for company.
@@ -6,8 +6,9 @@ of a hundred. A caller on its own is never kept waiting for company.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from queue import Empty, SimpleQueue
+from contextlib import suppress
 from typing import Any
 
 from overnight.embedded.sql.database import Needs, Work
@@ -24,7 +25,7 @@ BATCH = 256
 class Job:
     """Work that a caller waits for."""
 
-    __slots__ = ("after_commit", "alone", "done", "error", "needs", "result", "work")
+    __slots__ = ("after_commit", "alone", "called", "error", "is_done", "needs", "result", "work")
 
     def __init__(self, work: Work[Any], needs: Needs) -> None:
         self.work = work
@@ -34,8 +35,9 @@ class Job:
         self.alone = False
         """Whether it could not be done with others, and is its caller's again."""
         self.after_commit: list[Callable[[], object]] = []
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.is_done = False
+        self.called = threading.Semaphore(0)
+        """Released when it is done, or when its caller should see to it."""
 
 
 def follow(acts: Iterable[Callable[[], object]]) -> None:
@@ -48,58 +50,58 @@ def follow(acts: Iterable[Callable[[], object]]) -> None:
 
 
 class Writer:
-    """The thread; `do` does jobs as one, and says in each how it went."""
+    """One caller after another does what waits; `do` does jobs as one, and says in each how it went.
+
+    Whoever comes while nobody writes does so himself, for all who came meanwhile, too: no other thread has to wake up.
+    """
 
     def __init__(self, do: Callable[[list[Job]], None]) -> None:
         self._do = do
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._turn = threading.Lock()
+        self._leader: int | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="overnight-writer", daemon=True)
-        self._thread.start()
 
     def carry_out(self, job: Job) -> None:
         """Have it done, and wait for that. Raises Unavailable when the writer is closed."""
-        if self._closed:
-            raise Unavailable("the database is closed")
-        if threading.current_thread() is self._thread:
+        if self._leader == threading.get_ident():
             raise RuntimeError("a verb of the store was called from within another one")
-        self._jobs.put(job)
-        if not self._thread.is_alive():  # it was closed in between
-            self._refuse_the_rest()
-        job.done.acquire()
+        self._waiting.append(job)
+        while not job.is_done:
+            if self._turn.acquire(blocking=False):
+                try:
+                    self._lead()
+                finally:
+                    self._turn.release()
+                self._call_next()
+            else:
+                job.called.acquire()
 
     def close(self) -> None:
-        """Do what was given before, and end."""
+        """Finish what is under way; the rest, and all that comes, is refused."""
         self._closed = True
-        self._jobs.put(None)
-        self._thread.join()
-        self._refuse_the_rest()
+        with self._turn:
+            self._lead()
 
-    def _refuse_the_rest(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                return
-            if job is not None:
-                job.error = Unavailable("the database is closed")
-                job.done.release()
+    def _lead(self) -> None:
+        """Do what waits now."""
+        jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+        if not jobs:
+            return
+        self._leader = threading.get_ident()
+        try:
+            if self._closed:
+                for job in jobs:
+                    job.error = Unavailable("the database is closed")
+            else:
+                self._do(jobs)
+        finally:
+            self._leader = None
+            for job in jobs:
+                job.is_done = True
+                job.called.release()
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs = [job]
-            last = False
-            while len(jobs) < BATCH and not last:
-                try:
-                    following = self._jobs.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    last = True
-                else:
-                    jobs.append(following)
-            self._do(jobs)
-            for done in jobs:
-                done.done.release()
-            if last:
-                return
+    def _call_next(self) -> None:
+        """Have the next one lead. Who comes from now on finds that nobody does."""
+        with suppress(IndexError):
+            self._waiting[0].called.release()
