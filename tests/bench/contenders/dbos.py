@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,7 @@ class Peer(Contender):
 def _write_ahead(connection: Any, _: object) -> None:
     """Have SQLite use its write-ahead log, as everybody else does here; by itself DBOS leaves it off."""
     if isinstance(connection, sqlite3.Connection):
+        if sqlite3.sqlite_version_info < (3, 42):  # it asks for fractions of a second, which older ones don't tell
+            connection.create_function("unixepoch", -1, lambda *_: time.time())
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
