@@ -321,7 +321,8 @@ class Engine:
         for message in closing:
             with self._guard("dispatch"):
                 batches.carry_on(self.ports, message)
-            self.ports.queue.done(message)
+            with self._guard("dispatch"):
+                self.ports.queue.done(message)
         messages = [message for message in messages if message.kind != "close"]
         if not ended and not messages:
             return []
