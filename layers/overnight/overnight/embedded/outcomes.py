@@ -74,7 +74,8 @@ class Outcomes:
     def loop(self) -> None:
         """Make ready what is put, until the end."""
         while (ended := self._ended.get()) is not None:
-            self._trying([ended], self._keep)
+            if not self._trying([ended], self._keep):
+                self.recorded([ended])  # as far as it ever is
             self._wake()
         self._over = True
         self._wake()
@@ -95,20 +96,23 @@ class Outcomes:
     def _keep(self, ended: Sequence[Ended]) -> None:
         self._ready.extend([run.kept(self._ports, each) for each in ended])
 
-    def _trying(self, ended: Sequence[Ended], act: Callable[[Sequence[Ended]], None]) -> None:
-        """Act, again while the store is away; a few times where it isn't, and where they are several, for each."""
+    def _trying(self, ended: Sequence[Ended], act: Callable[[Sequence[Ended]], None]) -> bool:
+        """Act, again while the store is away; a few times where it isn't, and where they are several, for each.
+
+        Whether it was done with all of them at last.
+        """
         tries = 0
         while (error := _raised(act, ended)) is not None:
             self._failed(error)
             if not isinstance(error, Unavailable) or self._answers():
                 if len(ended) > 1:
-                    for each in ended:
-                        self._trying([each], act)
-                    return
+                    done = [self._trying([each], act) for each in ended]
+                    return all(done)
                 if (tries := tries + 1) == TRIES:
-                    return  # the lease ends, and the watchdog goes on with it
+                    return False  # the lease ends, and the watchdog goes on with it
             if self._given_up.wait(WAIT_SECONDS):
-                return
+                return False
+        return True
 
 
 def _raised(act: Callable[[Sequence[Ended]], None], ended: Sequence[Ended]) -> Exception | None:
