@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, TextClause, bindparam, delete, exi
 from overnight import cursors
 from overnight.agents import Agent, AgentState, AgentStatus, ArmedPeriod
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
-from overnight.embedded.sql.gates import PARSED, Gate, Gates
+from overnight.embedded.sql.gates import PARSED, REFERRED, Gate, Gates, referred
 from overnight.embedded.sql.hooks import Hooks
 from overnight.embedded.sql.instants import to_us
 from overnight.embedded.sql.schema import (
@@ -41,12 +41,7 @@ _UPDATE = Statement(
     .values({column.name: bindparam(column.name) for column in agents.columns if column is not agents.c.id})
 )
 _NAMED = Statement(select(agents.c.id).where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
-_READ = Statement(
-    select(agents.c.id, agents.c.body).where(
-        (agents.c.id == bindparam("ref")) | ((agents.c.name == bindparam("ref")) & agents.c.deleted_at.is_(None))
-    ),
-    apart=True,
-)
+_READ = Statement(select(agents.c.id, agents.c.body).where(REFERRED), apart=True)
 
 
 def _keep(insert: Upsert) -> Insert:
@@ -203,10 +198,7 @@ class Agents:
     def get(self, ref: str) -> Agent:
         """The agent of that id or name; a deleted one by its id only. Raises AgentNotFound."""
         rows = self._database.read(lambda reading: reading.all(_READ, ref=ref))
-        if not rows:
-            raise AgentNotFound(ref)
-        # A name may look like another one's id, which then counts.
-        return self._gates.agent(max(rows, key=lambda row: row[0] == ref)[1])
+        return self._gates.agent(referred(rows, ref)[1])
 
     def version(self, agent_id: str, version: int) -> Agent:
         """The agent as it was at that version. Raises AgentNotFound."""

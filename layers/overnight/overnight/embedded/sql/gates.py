@@ -21,7 +21,7 @@ from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Statement, binds
 from overnight.errors import AgentNotFound
 
-__all__ = ["Gate", "Gates", "LookAt"]
+__all__ = ["PARSED", "REFERRED", "Gate", "Gates", "LookAt", "referred"]
 
 PARSED = 2_000
 """How many agents are kept parsed (some 10 KB each)."""
@@ -32,8 +32,10 @@ LookAt = Callable[[Agent, AgentState], datetime | None]
 _JOINED = select(agents.c.id, agents.c.edition, agents.c.body, states.c.body).join(
     states, states.c.agent_id == agents.c.id
 )
-_READ = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")))
-_READ_BY_NAME = Statement(_JOINED.where(agents.c.name == bindparam("name"), agents.c.deleted_at.is_(None)))
+REFERRED = (agents.c.id == bindparam("ref")) | ((agents.c.name == bindparam("ref")) & agents.c.deleted_at.is_(None))
+"""That an agent is the one of an id, or of a name; `referred` tells which, should there be both."""
+
+_READ = Statement(_JOINED.where(REFERRED))
 # Both rows: PostgreSQL reads again, after it waited, only what it locks. What is put off is remembered, so it isn't
 # looked for here.
 _LOCK = Statement(_JOINED.where(agents.c.id == bindparam("agent_id")).with_for_update(of=[states, agents]), apart=True)
@@ -152,10 +154,7 @@ class Gates:
         if isinstance(reading, Transaction) and (gate := reading.memory.get(_key(ref))):
             known: Gate = gate
             return known
-        row = reading.one(_READ, agent_id=ref) or reading.one(_READ_BY_NAME, name=ref)
-        if row is None:
-            raise AgentNotFound(ref)
-        return self._gate(row)
+        return self._gate(referred(reading.all(_READ, ref=ref), ref))
 
     def states(self, reading: Reading, agent_ids: Iterable[str]) -> dict[str, AgentState]:
         """The states of these agents, as far as they are there, by id."""
@@ -169,6 +168,13 @@ class Gates:
     def _gate(self, row: Row) -> Gate:
         _, edition, agent, state = row
         return Gate(self.agent(agent), AgentState.model_validate_json(state), edition)
+
+
+def referred(rows: Sequence[Row], ref: str) -> Row:
+    """The row of the agent of that id, or name, of those that begin with an id. Raises AgentNotFound."""
+    if not rows:
+        raise AgentNotFound(ref)
+    return max(rows, key=lambda row: row[0] == ref)  # a name may look like another one's id, which then counts
 
 
 def _key(agent_id: str) -> tuple[str, str]:

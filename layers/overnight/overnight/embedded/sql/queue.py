@@ -177,7 +177,9 @@ class SqlWorkQueue:
             earlier = rows.put.get(key)
             if earlier is None or row["visible_at"] < earlier["visible_at"]:
                 rows.put[key] = row
-            transaction.after_commit += [partial(self._make_way, row["visible_at"]), self.wake]
+            if not self._database.shared:
+                transaction.after_commit.append(partial(self._make_way, row["visible_at"]))
+            transaction.after_commit.append(self.wake)
 
     def follow(self, transaction: Transaction, before: Execution, after: Execution) -> None:
         """Remove what an execution's move made stale: messages of attempts that have started, or can't any more."""

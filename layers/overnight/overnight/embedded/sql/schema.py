@@ -5,13 +5,16 @@ each of them; with them every query costs the same however long the history is. 
 repeats its condition literally, so the conditions have names here.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, TextClause, text
 
 __all__ = [
     "ALIVE",
     "ALIVE_WITH_SCHEDULES",
     "ALIVE_WITH_WEBHOOKS",
     "DUE",
+    "FIRED",
     "IN_VAIN",
     "LEDGER",
     "NOT_SUCCEEDED",
@@ -19,7 +22,6 @@ __all__ = [
     "REASONED",
     "RETAINED",
     "TERMINAL",
-    "UNFINISHED",
     "agent_versions",
     "agents",
     "alarms",
@@ -53,11 +55,16 @@ NOT_SUCCEEDED = text("status <> 'succeeded'")
 RANGE = text("until IS NOT NULL")
 REASONED = text("reason IS NOT NULL")
 RETAINED = text("retain_until IS NOT NULL")
-UNFINISHED = text("status IN ('pending', 'running', 'retrying')")
 TERMINAL = text("status IN ('succeeded', 'failed', 'cancelled', 'skipped')")
 
 # SQLite numbers rows by itself only where the key is called INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _partial(name: str, *columns: Column[Any], where: TextClause, unique: bool = False) -> None:
+    """An index of the rows that fulfil a condition, on either database."""
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 agents = Table(
     "agents",
@@ -72,32 +79,10 @@ agents = Table(
     Column("schedules", BigInteger, nullable=False, server_default=text("0")),  # how many it has
     Column("webhooks", BigInteger, nullable=False, server_default=text("0")),
 )
-Index(
-    "agents_by_name",
-    agents.c.name,
-    unique=True,
-    sqlite_where=ALIVE,
-    postgresql_where=ALIVE,
-)
-Index(
-    "agents_by_status",
-    agents.c.status,
-    agents.c.name,
-    sqlite_where=ALIVE,
-    postgresql_where=ALIVE,
-)
-Index(
-    "agents_with_schedules",
-    agents.c.name,
-    sqlite_where=ALIVE_WITH_SCHEDULES,
-    postgresql_where=ALIVE_WITH_SCHEDULES,
-)
-Index(
-    "agents_with_webhooks",
-    agents.c.name,
-    sqlite_where=ALIVE_WITH_WEBHOOKS,
-    postgresql_where=ALIVE_WITH_WEBHOOKS,
-)
+_partial("agents_by_name", agents.c.name, unique=True, where=ALIVE)
+_partial("agents_by_status", agents.c.status, agents.c.name, where=ALIVE)
+_partial("agents_with_schedules", agents.c.name, where=ALIVE_WITH_SCHEDULES)
+_partial("agents_with_webhooks", agents.c.name, where=ALIVE_WITH_WEBHOOKS)
 
 agent_versions = Table(
     "agent_versions",
@@ -115,7 +100,7 @@ states = Table(
     Column("due", BigInteger),
     Column("body", Text, nullable=False),
 )
-Index("states_by_due", states.c.due, sqlite_where=DUE, postgresql_where=DUE)
+_partial("states_by_due", states.c.due, where=DUE)
 
 periods = Table(
     "periods",
@@ -173,66 +158,16 @@ executions = Table(
 Index("executions_by_id", executions.c.id, unique=True)
 Index("executions_by_time", executions.c.created_at, executions.c.seq)
 Index("executions_by_agent", executions.c.agent_id, executions.c.created_at, executions.c.seq)
-Index(
-    "executions_not_succeeded",
-    executions.c.status,
-    executions.c.created_at,
-    executions.c.seq,
-    sqlite_where=NOT_SUCCEEDED,
-    postgresql_where=NOT_SUCCEEDED,
+_partial(
+    "executions_not_succeeded", executions.c.status, executions.c.created_at, executions.c.seq, where=NOT_SUCCEEDED
 )
-Index(
-    "executions_of_agent_in_vain",
-    executions.c.agent_id,
-    executions.c.created_at,
-    executions.c.seq,
-    sqlite_where=IN_VAIN,
-    postgresql_where=IN_VAIN,
-)
-Index(
-    "executions_ledger",
-    executions.c.agent_id,
-    executions.c.trigger,
-    executions.c.nominal,
-    sqlite_where=LEDGER,
-    postgresql_where=LEDGER,
-)
-Index(
-    "executions_fired",
-    executions.c.kind,
-    executions.c.created_at,
-    executions.c.seq,
-    sqlite_where=FIRED,
-    postgresql_where=FIRED,
-)
-Index(
-    "executions_by_reason",
-    executions.c.reason,
-    executions.c.created_at,
-    executions.c.seq,
-    sqlite_where=REASONED,
-    postgresql_where=REASONED,
-)
-Index(
-    "executions_ranges",
-    executions.c.agent_id,
-    executions.c.trigger,
-    executions.c.until,
-    sqlite_where=RANGE,
-    postgresql_where=RANGE,
-)
-Index(
-    "executions_by_due",
-    executions.c.due,
-    sqlite_where=DUE,
-    postgresql_where=DUE,
-)
-Index(
-    "executions_by_retention",
-    executions.c.retain_until,
-    sqlite_where=RETAINED,
-    postgresql_where=RETAINED,
-)
+_partial("executions_of_agent_in_vain", executions.c.agent_id, executions.c.created_at, executions.c.seq, where=IN_VAIN)
+_partial("executions_ledger", executions.c.agent_id, executions.c.trigger, executions.c.nominal, where=LEDGER)
+_partial("executions_fired", executions.c.kind, executions.c.created_at, executions.c.seq, where=FIRED)
+_partial("executions_by_reason", executions.c.reason, executions.c.created_at, executions.c.seq, where=REASONED)
+_partial("executions_ranges", executions.c.agent_id, executions.c.trigger, executions.c.until, where=RANGE)
+_partial("executions_by_due", executions.c.due, where=DUE)
+_partial("executions_by_retention", executions.c.retain_until, where=RETAINED)
 
 attempts = Table(
     "attempts",
@@ -278,7 +213,7 @@ events = Table(
     Column("body", Text, nullable=False),
 )
 Index("events_by_id", events.c.id, unique=True)
-Index("events_by_due", events.c.due, sqlite_where=DUE, postgresql_where=DUE)
+_partial("events_by_due", events.c.due, where=DUE)
 Index("events_by_retention", events.c.keep_until)
 
 deliveries = Table(
@@ -297,12 +232,7 @@ deliveries = Table(
 )
 Index("deliveries_by_agent", deliveries.c.agent_id, deliveries.c.created_at)
 Index("deliveries_by_execution", deliveries.c.execution_id)
-Index(
-    "deliveries_by_due",
-    deliveries.c.due,
-    sqlite_where=DUE,
-    postgresql_where=DUE,
-)
+_partial("deliveries_by_due", deliveries.c.due, where=DUE)
 
 # What refers to blobs, wherever those are kept: executions and agents by their ids.
 uses = Table(
