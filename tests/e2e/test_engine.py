@@ -22,8 +22,13 @@ def echo(context):
     print("said by", context.agent)
     return context.input_value or "nothing"
 
-def spin():
+def here(context):
+    with open(f"{__file__}.{context.execution_id}", "w") as file:
+        file.write(str(os.getpid()))
+
+def spin(context):
     print("spinning", flush=True)
+    here(context)
     while True:
         pass
 
@@ -37,6 +42,7 @@ def nap(context):
 
 def nap_once(context):
     if context.attempt == 1:
+        here(context)
         time.sleep(60)
     return f"woke up at attempt {context.attempt}"
 
@@ -67,6 +73,12 @@ def ended(client: Client, execution: dict, seconds: float = 30) -> dict:
 def running(client: Client, execution: dict) -> bool:
     logs = client.execution(execution["id"])
     return logs["status"] == "running"
+
+
+def worker_of(project: Path, execution: dict) -> int:
+    """The process that runs it, as soon as it has told."""
+    told = project / f"night_flows.py.{execution['id']}"
+    return int(eventually(lambda: told.exists() and told.read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -100,21 +112,17 @@ def test_a_timeout_holds_against_code_that_never_yields(client: Client, flow: st
     assert [attempt["outcome"] for attempt in execution["attempts"]] == ["timed_out", "timed_out"]
 
 
-def test_a_cancelled_execution_stays_cancelled_and_its_worker_is_ended(client: Client, engine: EngineProcess):
+def test_a_cancelled_execution_stays_cancelled_and_its_worker_is_ended(client: Client, project: Path):
     add(client, "cancel-me", "spin")
     execution = client.trigger("cancel-me")
     eventually(lambda: running(client, execution))
-    pid = eventually(lambda: [p for p in engine.workers() if execution["id"] in _names(engine, p)])[0]
+    pid = worker_of(project, execution)
 
     cancelled = client.cancel(execution["id"])
 
     assert cancelled["status"] == "cancelled"
     eventually(lambda: not Path(f"/proc/{pid}").exists() and client.agent("cancel-me")["running"] == 0)
     assert client.execution(execution["id"])["status"] == "cancelled"
-
-
-def _names(engine: EngineProcess, pid: int) -> str:
-    return " ".join(path.name for path in (engine.data / "running").glob(f"*.{pid}"))
 
 
 @pytest.mark.parametrize("flow", ["exits", "eats_memory"])
@@ -128,10 +136,10 @@ def test_a_flow_that_ends_its_worker_costs_its_attempts_and_nothing_else(client:
     assert ended(client, good)["output"]["text"] == "all is well"
 
 
-def test_a_worker_that_is_killed_costs_one_attempt(client: Client, engine: EngineProcess):
+def test_a_worker_that_is_killed_costs_one_attempt(client: Client, project: Path):
     add(client, "survivor", "nap_once", retries=FEW)
     execution = client.trigger("survivor")
-    pid = eventually(lambda: [p for p in engine.workers() if execution["id"] in _names(engine, p)])[0]
+    pid = worker_of(project, execution)
 
     os.kill(pid, signal.SIGKILL)
 

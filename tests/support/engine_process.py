@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from overnight.client import ApiError, Client, NoEngine
 
 T = TypeVar("T")
@@ -89,8 +91,14 @@ class EngineProcess:
         return self._process.wait(seconds)
 
     def workers(self) -> list[int]:
-        """The processes that run attempts now, by the names of what they print into."""
-        return [int(path.suffix[1:]) for path in (self.data / "running").glob("*.*.*")]
+        """The worker processes for Python flows, whether they run an attempt or not."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(process.cmdline()):
+                        found.append(process.pid)
+        return found
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:

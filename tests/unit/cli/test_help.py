@@ -23,7 +23,6 @@ HEAVY = (
     "rich",
     "yaml",
     "aws_lambda_powertools",
-    "pebble",
 )
 
 

@@ -112,9 +112,8 @@ class Engine:
         self._dispatch_wake = threading.Event()
         self._asked = threading.Event()
         self._begins_no_more = threading.Event()
-        wake = self._dispatch_wake.set
-        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped, wake)
-        slots.freed = wake
+        self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped)
+        slots.freed = self._dispatch_wake.set
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
 
@@ -132,7 +131,6 @@ class Engine:
         loops: dict[str, Callable[[], None]] = {
             "alarms": self._ring_alarms,
             "dispatch": self._dispatch,
-            "finish": self._outcomes.loop,
             "renew": partial(self._every, RENEW_SECONDS, self._renew),
             "watchdog": partial(self._every, WATCH_SECONDS, self._watch),
             "deliver": partial(self._every, DELIVER_SECONDS, self._deliver),
@@ -163,11 +161,12 @@ class Engine:
         self._slots.workers.interrupt()
         self._begins_no_more.wait(JOIN_SECONDS)
         self._join("alarms")
-        while self._slots.running:
+        deadline = time.monotonic() + JOIN_SECONDS
+        while self._slots.running and time.monotonic() < deadline:  # longer only where the store is away
             time.sleep(0.01)
         self._outcomes.end()
-        for name in ("finish", "dispatch"):
-            self._join(name)
+        self._dispatch_wake.set()
+        self._join("dispatch")
         self.ports.observe("engine.drained", interrupted=interrupted)
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ What has run is not to run again because the store was away when it ended: it is
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from queue import SimpleQueue
 
 from overnight.core import run
 from overnight.core.run import Ended, Started
@@ -29,7 +28,6 @@ class Outcomes:
         failed: is told what goes wrong.
         answers: whether the store does.
         given_up: set when the store is not to be waited for any longer.
-        wake: called when there is something to record, or nothing will come any more.
     """
 
     def __init__(
@@ -38,14 +36,11 @@ class Outcomes:
         failed: Callable[[Exception], None],
         answers: Callable[[], bool],
         given_up: threading.Event,
-        wake: Callable[[], None],
     ) -> None:
         self._ports = ports
         self._failed = failed
         self._answers = answers
         self._given_up = given_up
-        self._wake = wake
-        self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._ready: deque[Ended] = deque()
         self._open: set[tuple[str, int]] = set()
         self._over = False
@@ -59,26 +54,18 @@ class Outcomes:
         return _key(execution) in self._open
 
     def put(self, ended: Ended) -> None:
-        """Have it made ready, soon, by `loop`."""
-        self._ended.put(ended)
+        """Make it ready to be recorded; that waits for the store where it is away and something large is to be kept."""
+        if not self._trying([ended], self._keep):
+            self.recorded([ended])  # as far as it ever is
 
     def end(self) -> None:
-        """Nothing comes after this: `loop` returns when it has made all ready."""
-        self._ended.put(None)
+        """Nothing comes after this."""
+        self._over = True
 
     @property
     def over(self) -> bool:
-        """Whether all has been made ready, and taken."""
+        """Whether nothing will come, and all that came was taken."""
         return self._over and not self._ready
-
-    def loop(self) -> None:
-        """Make ready what is put, until the end."""
-        while (ended := self._ended.get()) is not None:
-            if not self._trying([ended], self._keep):
-                self.recorded([ended])  # as far as it ever is
-            self._wake()
-        self._over = True
-        self._wake()
 
     def take(self) -> Sequence[Ended]:
         """Those that are ready to be recorded, not too many."""

@@ -1,7 +1,7 @@
 """The slots of an engine: how many attempts run here at once, and which.
 
-A slot is taken before a message is received, and free again as soon as its worker is: what is then kept of the
-attempt's end holds nobody up.
+A slot is taken before a message is received, and free again when the attempt's end is ready to be recorded: then its
+worker is free, too.
 """
 
 import threading

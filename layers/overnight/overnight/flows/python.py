@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Literal
@@ -66,9 +67,11 @@ def run(call: Call, flow: PythonFlow, allowed: Allowed) -> Result:
         return _result(returned, flow.target)
 
 
+@lru_cache(maxsize=256)
 def load(target: str, allowed: Allowed) -> Any:
     """The object that `package.module:callable` names, if its package is allowed, which is decided before any import.
 
+    It is remembered, as Python does its module: what changes on disk is seen by processes that start afterwards.
     Raises FlowFailure: not of that form, not allowed, not there, or broken.
     """
     match = _TARGET.fullmatch(target)

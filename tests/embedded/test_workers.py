@@ -1,0 +1,210 @@
+"""Worker processes: what ends an attempt, and what that costs the others."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from multiprocessing.connection import wait
+from pathlib import Path
+from queue import Queue
+
+import pytest
+from tests.support.engine_process import eventually
+
+from overnight.agents import Agent, AgentDocument
+from overnight.embedded.workers import Workers
+from overnight.executions import AttemptOutcome, Execution, FiringKind, Status
+from overnight.flows.call import Allowed
+from overnight.ports import RunReport, RunRequest
+
+FLOWS = """
+import os, pathlib, subprocess, sys, time
+
+def pid():
+    return str(os.getpid())
+
+def says(context):
+    print(context.input_value)
+
+def spins(context):
+    pathlib.Path(context.input_value).write_text("begun")
+    print("spinning", flush=True)
+    while True:
+        pass
+
+def leaves_a_process(context):
+    wait = "import time, pathlib\\nwhile not pathlib.Path(%r).exists(): time.sleep(0.01)\\nprint('late', flush=True)"
+    subprocess.Popen([sys.executable, "-c", wait % context.input_value])
+
+def waits_for_it(context):
+    import psutil
+    pathlib.Path(context.input_value).touch()
+    for child in psutil.Process().children():
+        child.wait()
+
+def is_large():
+    return "x" * 5_000_000
+
+def forks_and_dies():
+    if os.fork() == 0:
+        time.sleep(10)
+    os._exit(3)
+
+def kills_itself():
+    os.kill(os.getpid(), 9)
+"""
+NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """One worker, so that what one attempt leaves behind meets the next."""
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "worker_flows.py").write_text(FLOWS)
+    opened = Workers(1, Allowed((str(folder),)), folder / "running")
+    yield opened
+    opened.close()
+
+
+def request(flow: str, value: str | None = None, seconds: float = 60) -> RunRequest:
+    document = AgentDocument.model_validate({"name": "report", "flow": {"python": f"worker_flows:{flow}"}})
+    execution = Execution(
+        id=os.urandom(16).hex(),
+        agent_id="a",
+        agent="report",
+        status=Status.RUNNING,
+        kind=FiringKind.MANUAL,
+        dedupe_key="key:1",
+        agent_version=1,
+        created_at=NOW,
+    )
+    return RunRequest(
+        execution=execution,
+        agent=Agent(id="a", document=document, created_at=NOW, updated_at=NOW),
+        flow_json=None,
+        input={"input_value": value},
+        variables={},
+        api_key=None,
+        payload=None,
+        session_id="s",
+        timeout_seconds=seconds,
+    )
+
+
+def pid(workers: Workers) -> int:
+    report = workers.run(request("pid"))
+    assert report.text, report
+    return int(report.text)
+
+
+def test_attempts_run_in_one_process_after_the_other(workers: Workers):
+    assert pid(workers) == pid(workers) != os.getpid()
+
+
+def test_what_an_attempt_prints_is_its_own(workers: Workers):
+    logs = [workers.run(request("says", word)).log for word in ("first", "second")]
+
+    assert logs == ["first\n", "second\n"]
+
+
+def test_what_an_attempt_left_behind_does_not_print_into_another(workers: Workers, tmp_path: Path):
+    sign = str(tmp_path / "sign")
+
+    before = workers.run(request("leaves_a_process", sign))
+    after = workers.run(request("waits_for_it", sign))
+
+    assert (before.outcome, after.outcome) == (AttemptOutcome.SUCCEEDED, AttemptOutcome.SUCCEEDED)
+    assert (before.log, after.log) == ("", "")
+
+
+def test_a_result_of_megabytes_comes_back(workers: Workers):
+    assert workers.run(request("is_large")).text == "x" * 5_000_000
+
+
+def test_a_timeout_ends_code_that_never_yields_and_keeps_what_it_printed(workers: Workers, tmp_path: Path):
+    before = pid(workers)
+
+    report = workers.run(request("spins", str(tmp_path / "begun"), seconds=0.5))
+
+    assert report.outcome is AttemptOutcome.TIMED_OUT
+    assert report.failure is not None
+    assert "longer than 0.5 s" in report.failure.message
+    assert report.log == "spinning\n"
+    assert pid(workers) != before
+
+
+@pytest.mark.parametrize(
+    ("flow", "how"),
+    [("forks_and_dies", "exit code 3"), ("kills_itself", "signal 9")],
+)
+def test_a_worker_that_dies_costs_its_attempt_alone(workers: Workers, flow: str, how: str):
+    report = workers.run(request(flow))
+
+    assert report.outcome is AttemptOutcome.LOST
+    assert report.failure is not None
+    assert (report.failure.type, how in report.failure.message) == ("WorkerDied", True)
+    assert pid(workers) > 0
+
+
+def test_a_worker_that_dies_while_it_has_nothing_to_do_costs_no_attempt(workers: Workers):
+    before = pid(workers)
+
+    process = os.pidfd_open(before)
+    os.kill(before, signal.SIGKILL)
+    assert wait([process], 30)
+    os.close(process)
+
+    assert pid(workers) != before
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["running", "waiting for a worker"])
+def test_an_attempt_is_ended_by_order(workers: Workers, tmp_path: Path, runs: bool):
+    ended: Queue[tuple[str, RunReport]] = Queue()
+    begun = tmp_path / "begun"
+    spinning, waiting = request("spins", str(begun)), request("pid")
+    workers.submit(spinning, lambda report: ended.put(("spinning", report)))
+    workers.submit(waiting, lambda report: ended.put(("waiting", report)))
+    eventually(begun.exists)
+
+    workers.cancel((spinning if runs else waiting).execution.id)
+    first = ended.get(timeout=30)
+    workers.cancel(spinning.execution.id)
+    second = ended.get(timeout=30)
+
+    assert [(name, report.outcome.value) for name, report in (first, second)] == (
+        [("spinning", "cancelled"), ("waiting", "succeeded")]
+        if runs
+        else [("waiting", "cancelled"), ("spinning", "cancelled")]
+    )
+    assert workers.running == ()
+
+
+def test_what_is_interrupted_says_so_and_nothing_more_is_taken(tmp_path: Path):
+    (tmp_path / "worker_flows.py").write_text(FLOWS)
+    workers = Workers(1, Allowed((str(tmp_path),)), tmp_path / "running")
+    ended: Queue[AttemptOutcome] = Queue()
+    try:
+        workers.submit(request("spins", str(tmp_path / "begun")), lambda report: ended.put(report.outcome))
+        workers.submit(request("pid"), lambda report: ended.put(report.outcome))
+        eventually((tmp_path / "begun").exists)
+
+        workers.interrupt()
+
+        assert [ended.get(timeout=30) for _ in range(2)] == [AttemptOutcome.INTERRUPTED] * 2
+        assert workers.run(request("pid")).outcome is AttemptOutcome.INTERRUPTED
+    finally:
+        workers.close()
+
+
+def test_an_attempt_has_an_end_where_no_worker_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("overnight.embedded.worker.serve", print)  # ends at once
+    workers = Workers(1, Allowed(), tmp_path / "running")
+    try:
+        report = workers.run(request("pid"))
+    finally:
+        workers.close()
+
+    assert report.outcome is AttemptOutcome.LOST
+    assert report.failure is not None
+    assert report.failure.type == "WorkerNotStarted"
+    assert "exit code" in report.failure.message
