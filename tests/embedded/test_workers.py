@@ -208,3 +208,17 @@ def test_an_attempt_has_an_end_where_no_worker_can_be_started(tmp_path: Path, mo
     assert report.failure is not None
     assert report.failure.type == "WorkerNotStarted"
     assert "exit code" in report.failure.message
+
+
+def test_workers_that_die_and_start_all_the_time_are_all_replaced(tmp_path: Path):
+    (tmp_path / "worker_flows.py").write_text(FLOWS)
+    workers = Workers(4, Allowed((str(tmp_path),)), tmp_path / "running")
+    ended: Queue[AttemptOutcome] = Queue()
+    try:
+        for _ in range(40):
+            workers.submit(request("kills_itself"), lambda report: ended.put(report.outcome))
+        assert [ended.get(timeout=60) for _ in range(40)] == [AttemptOutcome.LOST] * 40
+
+        assert all(workers.run(request("pid")).outcome is AttemptOutcome.SUCCEEDED for _ in range(8))
+    finally:
+        workers.close()

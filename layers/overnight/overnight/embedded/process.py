@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import time
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -44,7 +45,7 @@ class Process:
             allowed: what flows may import, and whether Langflow servers may be private.
             log: the file for what attempts print.
 
-        Raises OSError or EOFError where that can't be done.
+        Raises OSError, or what else keeps a process from starting.
         """
         self._log = log
         self._connection, its_end = context.Pipe()
@@ -83,13 +84,14 @@ class Process:
     def end(self) -> End:
         """Kill it, and let go of all that was its."""
         self._process.kill()
+        wait([self._exit], EXIT_SECONDS)
+        while (exitcode := self._process.exitcode) is None:  # or another thread has just been told, by starting one
+            time.sleep(0.001)
         self._process.join()
-        end = End(self._process.exitcode, worker.log_tail(self._log))
         self._connection.close()
         if self._exit != self._process.sentinel:
             os.close(self._exit)
-        self._process.close()
-        return end
+        return End(exitcode, worker.log_tail(self._log))
 
     def _answer(self, seconds: float | None) -> Any:
         ready = {descriptor for descriptor, _ in self._events.poll(None if seconds is None else seconds * 1_000)}

@@ -223,7 +223,7 @@ class _Pool:
                 process = None
             try:
                 process = process or self._started(log)
-            except (OSError, EOFError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever keeps it from starting, the attempt has an end
                 message = f"no worker process could be started: {error or type(error).__name__}"
                 task.end(AttemptOutcome.LOST, Failure(type="WorkerNotStarted", message=message))
             else:
@@ -235,7 +235,7 @@ class _Pool:
     def _ahead(self, log: Path) -> Process | None:
         """A process for what will come, if one can be started; if not, what comes is told."""
         if not self._retired:
-            with suppress(OSError, EOFError):
+            with suppress(Exception):
                 return self._started(log)
         return None
 
