@@ -46,7 +46,8 @@ INBOX_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
 REQUEST_TRIES = 3
-GATHER_SECONDS = 0.000_3
+GATHER_SECONDS = 0.001
+GATHER_STEP_SECONDS = 0.000_2
 """How long a turn waits for more attempts to end while more messages are due than there are slots.
 
 Then nobody's attempt begins later by it: a turn for four costs little more than one for one, and all have to wait less.
@@ -288,8 +289,8 @@ class Engine:
         look_at: datetime | None = None
         behind = False
         while not self._outcomes.over:
-            if behind and self._outcomes.ready < self._slots.count:
-                time.sleep(GATHER_SECONDS)
+            if behind:
+                self._gather()
             self._dispatch_wake.clear()
             free = self._slots.take()
             messages: Sequence[Message] = ()
@@ -310,6 +311,12 @@ class Engine:
                 self._hand_over(each)
             if not messages:
                 self._wait(self._dispatch_wake, look_at if free and not draining else None)
+
+    def _gather(self) -> None:
+        """Wait until all that runs has ended; no longer than is worth it."""
+        until = time.monotonic() + GATHER_SECONDS
+        while self._slots.running and time.monotonic() < until:
+            time.sleep(GATHER_STEP_SECONDS)
 
     def _received(self, most: int) -> Sequence[Message]:
         self._asked.clear()

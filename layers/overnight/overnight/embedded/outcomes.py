@@ -67,11 +67,6 @@ class Outcomes:
         """Whether nothing will come, and all that came was taken."""
         return self._over and not self._ready
 
-    @property
-    def ready(self) -> int:
-        """How many are ready to be recorded."""
-        return len(self._ready)
-
     def take(self) -> Sequence[Ended]:
         """Those that are ready to be recorded, not too many."""
         return [self._ready.popleft() for _ in range(min(len(self._ready), AT_ONCE))]
