@@ -1,8 +1,9 @@
 """The base of every word: frozen, strict about unknown fields, the same JSON everywhere."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from threading import RLock
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, StringConstraints
 
@@ -30,6 +31,7 @@ Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 _BUILDING = RLock()
+_SET = object.__setattr__
 
 
 class Deferred(BaseModel):
@@ -52,3 +54,18 @@ class Word(Deferred):
     """A frozen value of the language of semantics.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same but for `update`, which isn't checked: what pydantic does, without looking for what no word has.
+
+        An execution and its agent's state are copied some ten times, and this takes 1.0 µs, not 1.7.
+        """
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        changes = update or {}
+        copy = self.__new__(type(self))
+        _SET(copy, "__dict__", {**self.__dict__, **changes})
+        _SET(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        _SET(copy, "__pydantic_extra__", None)
+        _SET(copy, "__pydantic_private__", None)
+        return copy
