@@ -32,6 +32,10 @@ CLOCK_TOLERANCE = timedelta(milliseconds=5)
 """A queue's clock and ours may differ by so much before a message counts as early."""
 
 
+_Changes = dict[str, object]
+"""What an execution's fields become."""
+
+
 class Ending(NamedTuple):
     """How an attempt ended, with everything that is kept of it."""
 
@@ -70,7 +74,8 @@ def expire(execution: Execution, agent: Agent, now: datetime) -> Revision | None
     """Skip what could not start in time; None when it has started, or still can."""
     if execution.status is not Status.PENDING or not _too_late(execution, now):
         return None
-    return Revision(_terminal(execution, Status.SKIPPED, now, agent.document.retention_days, Reason.EXPIRED))
+    skipped = _terminal(Status.SKIPPED, now, agent.document.retention_days, Reason.EXPIRED)
+    return Revision(execution.model_copy(update=skipped))
 
 
 def _too_late(execution: Execution, now: datetime) -> bool:
@@ -105,40 +110,39 @@ def end(
         usage=ending.usage,
         log=ending.log,
     )
-    revised = execution.model_copy(
-        update={
-            "lease": None,
-            "first": record if attempt == 1 else execution.first,
-            "usage": _sum(execution.usage, ending.usage),
-            "failure": ending.failure or execution.failure,
-        }
-    )
-    revised, sends = _after(revised, ending, agent, now, chance)
+    changes: _Changes = {
+        "lease": None,
+        "first": record if attempt == 1 else execution.first,
+        "usage": _sum(execution.usage, ending.usage),
+        "failure": ending.failure or execution.failure,
+    }
+    after, sends = _after(execution, ending, agent, now, chance)
+    revised = execution.model_copy(update=changes | after)
     return Revision(revised, attempt=None if attempt == 1 else record, sends=sends)
 
 
 def _after(
     execution: Execution, ending: Ending, agent: Agent, now: datetime, chance: float
-) -> tuple[Execution, tuple[Message, ...]]:
+) -> tuple[_Changes, tuple[Message, ...]]:
     retention = agent.document.retention_days
     match ending.outcome:
         case AttemptOutcome.SUCCEEDED:
-            done = execution.model_copy(update={"output": ending.output, "failure": None})
-            return _terminal(done, Status.SUCCEEDED, now, retention), ()
+            return _terminal(Status.SUCCEEDED, now, retention) | {"output": ending.output, "failure": None}, ()
         case AttemptOutcome.CANCELLED:
-            return _terminal(execution, Status.CANCELLED, now, retention, Reason.REQUESTED), ()
+            return _terminal(Status.CANCELLED, now, retention, Reason.REQUESTED), ()
         case AttemptOutcome.INTERRUPTED:
             # A drain is nobody's fault: the try isn't charged, and the next one is due at once.
-            return _retrying(execution.model_copy(update={"tries": execution.tries - 1}), now)
+            changes, sends = _retrying(execution, now)
+            return changes | {"tries": execution.tries - 1}, sends
     policy = agent.document.retries
     retryable = ending.failure is None or ending.failure.retryable
     if not retryable or execution.tries >= policy.attempts:
-        return _terminal(execution, Status.FAILED, now, retention), ()
+        return _terminal(Status.FAILED, now, retention), ()
     asked = ending.failure.retry_after_seconds if ending.failure else None
     return _retrying(execution, now + timedelta(seconds=policy.delay_seconds(execution.tries, chance, asked)))
 
 
-def _retrying(execution: Execution, due: datetime) -> tuple[Execution, tuple[Message, ...]]:
+def _retrying(execution: Execution, due: datetime) -> tuple[_Changes, tuple[Message, ...]]:
     message = Message(
         kind="retry",
         execution_id=execution.id,
@@ -146,22 +150,18 @@ def _retrying(execution: Execution, due: datetime) -> tuple[Execution, tuple[Mes
         attempt=execution.attempt + 1,
         due=due,
     )
-    return execution.model_copy(update={"status": Status.RETRYING, "due": due}), (message,)
+    return {"status": Status.RETRYING, "due": due}, (message,)
 
 
-def _terminal(
-    execution: Execution, status: Status, now: datetime, retention_days: int, reason: Reason | None = None
-) -> Execution:
-    return execution.model_copy(
-        update={
-            "status": status,
-            "reason": reason,
-            "finished_at": now,
-            "due": None,
-            "lease": None,
-            "retain_until": now + timedelta(days=max(retention_days, 7)),
-        }
-    )
+def _terminal(status: Status, now: datetime, retention_days: int, reason: Reason | None = None) -> _Changes:
+    return {
+        "status": status,
+        "reason": reason,
+        "finished_at": now,
+        "due": None,
+        "lease": None,
+        "retain_until": now + timedelta(days=max(retention_days, 7)),
+    }
 
 
 def cancel(execution: Execution, reason: Reason, agent: Agent, now: datetime) -> Revision | None:
@@ -171,10 +171,10 @@ def cancel(execution: Execution, reason: Reason, agent: Agent, now: datetime) ->
     """
     if execution.status.terminal:
         return None
-    cancelled = _terminal(execution, Status.CANCELLED, now, agent.document.retention_days, reason)
+    cancelled = _terminal(Status.CANCELLED, now, agent.document.retention_days, reason)
     if execution.status is not Status.RUNNING:
-        return Revision(cancelled)
-    cancelled = cancelled.model_copy(update={"lease": execution.lease})
+        return Revision(execution.model_copy(update=cancelled))
+    cancelled["lease"] = execution.lease
     record = Attempt(
         execution_id=execution.id,
         number=execution.attempt,
@@ -184,8 +184,8 @@ def cancel(execution: Execution, reason: Reason, agent: Agent, now: datetime) ->
         worker=execution.lease.worker if execution.lease else "",
     )
     if execution.attempt == 1:
-        return Revision(cancelled.model_copy(update={"first": record}))
-    return Revision(cancelled, attempt=record)
+        return Revision(execution.model_copy(update=cancelled | {"first": record}))
+    return Revision(execution.model_copy(update=cancelled), attempt=record)
 
 
 def conclude(execution: Execution, settlement: Settlement, agent: Agent, now: datetime) -> Revision | None:
@@ -194,8 +194,8 @@ def conclude(execution: Execution, settlement: Settlement, agent: Agent, now: da
         return cancel(execution, settlement.reason, agent, now)
     if execution.status.terminal or execution.status is Status.RUNNING:
         return None
-    skipped = _terminal(execution, Status.SKIPPED, now, agent.document.retention_days, settlement.reason)
-    return Revision(skipped.model_copy(update={"into": settlement.into}))
+    skipped = _terminal(Status.SKIPPED, now, agent.document.retention_days, settlement.reason)
+    return Revision(execution.model_copy(update=skipped | {"into": settlement.into}))
 
 
 def redrive(execution: Execution, now: datetime, *, latest: bool) -> Revision | None:

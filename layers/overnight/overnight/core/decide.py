@@ -84,11 +84,10 @@ def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) ->
     # Nobody overtakes a line that moves; the line of an agent that isn't active stands still, and holds no one up.
     free = len(state.running) < policy.slots and not (active and state.line)
     execution = _execution(agent, firing, Status.PENDING, now)
-    waiting = Waiting(id=firing.execution_id, expires_at=execution.expires_at)
     if firing.accepted and not active:
-        return Admission(execution, Transition(state.model_copy(update={"line": (*state.line, waiting)})))
+        return _lined_up(state, execution)
     if free:
-        return Admission(execution, claim(state, firing.execution_id, firing.agent_id, 1, now))
+        return Admission(execution, claim(state, execution.id, agent.id, 1, now))
     if not active:
         raise NoFreeSlot(agent.name, len(state.running))
     overlap = OnOverlap.QUEUE if firing.kind is FiringKind.BACKFILL else policy.on_overlap
@@ -97,13 +96,18 @@ def _admitted(agent: Agent, state: AgentState, firing: Firing, now: datetime) ->
         case OnOverlap.SKIP:
             return concluded(agent, state, firing, Reason.OVERLAP, now)
         case OnOverlap.QUEUE_ONE:
-            state = _displace(state, firing.execution_id, now)
+            state = _displace(state, execution.id, now)
         case OnOverlap.CANCEL_RUNNING:
-            state = _cancel_oldest(_displace(state, firing.execution_id, now), now)
+            state = _cancel_oldest(_displace(state, execution.id, now), now)
     if sum(not other.again for other in state.line) >= limit and not firing.accepted:
         if firing.kind is FiringKind.SCHEDULE:
             return concluded(agent, state, firing, Reason.QUEUE_FULL, now)
         raise LineFull(agent.name, limit, RETRY_AFTER_SECONDS)
+    return _lined_up(state, execution)
+
+
+def _lined_up(state: AgentState, execution: Execution) -> Admission:
+    waiting = Waiting(id=execution.id, expires_at=execution.expires_at)
     return Admission(execution, Transition(state.model_copy(update={"line": (*state.line, waiting)})))
 
 

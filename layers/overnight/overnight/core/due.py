@@ -1,6 +1,6 @@
 """When the watchdog must look at an agent: the earliest moment at which something could be left undone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from overnight.agents import Agent, AgentState
@@ -29,19 +29,16 @@ def resend_after(looks: int) -> timedelta:
     return timedelta(seconds=min(20 * 2 ** min(looks, 10), 600))
 
 
-def _moments(agent: Agent, state: AgentState) -> Iterator[datetime]:
-    for slot in state.running.values():
-        yield slot.look_at
-    for waiting in state.line:
-        if waiting.expires_at:
-            yield waiting.expires_at
-    for since in _under_way(state):
-        yield since + GRACE
-    for trigger, armed in state.schedules.items():
-        if armed.next:
-            yield armed.next + _jitter(agent, trigger) + TICK_GRACE
+def _moments(agent: Agent, state: AgentState) -> Sequence[datetime]:
+    moments = [slot.look_at for slot in state.running.values()]
+    moments += [waiting.expires_at for waiting in state.line if waiting.expires_at]
+    moments += [since + GRACE for since in _under_way(state)]
+    moments += [
+        armed.next + _jitter(agent, trigger) + TICK_GRACE for trigger, armed in state.schedules.items() if armed.next
+    ]
     if state.changed_at and (state.want_version != state.armed_version or state.trip):
-        yield state.changed_at + GRACE
+        moments.append(state.changed_at + GRACE)
+    return moments
 
 
 def _under_way(state: AgentState) -> Iterator[datetime]:
