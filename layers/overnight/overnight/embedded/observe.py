@@ -8,6 +8,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -45,11 +46,9 @@ class Metrics:
     def __init__(self) -> None:
         """With a registry of its own, so that two engines in one process don't mix."""
         self.registry = CollectorRegistry()
-        self._events = Counter(
-            "overnight_lifecycle_events", "Lifecycle events, by name", ["event"], registry=self.registry
-        )
-        self._skipped = Counter("overnight_skipped", "Skipped firings, by reason", ["reason"], registry=self.registry)
-        self._attempts = Histogram(
+        events = Counter("overnight_lifecycle_events", "Lifecycle events, by name", ["event"], registry=self.registry)
+        skipped = Counter("overnight_skipped", "Skipped firings, by reason", ["reason"], registry=self.registry)
+        attempts = Histogram(
             "overnight_attempt_seconds",
             "How long final attempts took, by outcome",
             ["outcome"],
@@ -68,19 +67,24 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        # What `labels` does to find a child takes longer than to count; there are few of them.
+        self._events = cache(events.labels)
+        self._skipped = cache(skipped.labels)
+        self._attempts = cache(attempts.labels)
         self.running = Gauge("overnight_running_attempts", "Attempts that run now", registry=self.registry)
 
     def __call__(self, happened: str, /, **facts: Any) -> None:
         """Count it, time it, log it."""
-        self._events.labels(happened).inc(facts.get("count") or 1 if happened == "execution.skipped" else 1)
+        times = facts.get("count") or 1 if happened == "execution.skipped" else 1
+        self._events(happened).inc(times)
         if happened == "execution.skipped":
-            self._skipped.labels(str(facts.get("reason") or "")).inc(facts.get("count") or 1)
+            self._skipped(facts.get("reason") or "").inc(times)
         if (seconds := facts.get("lateness_seconds")) is not None:
             self._lateness.observe(seconds)
         if (seconds := facts.get("wait_seconds")) is not None:
             self._pickup.observe(seconds)
         if (seconds := facts.get("duration_seconds")) is not None:
-            self._attempts.labels(str(facts.get("outcome") or "")).observe(seconds)
+            self._attempts(facts.get("outcome") or "").observe(seconds)
         level = logging.WARNING if happened in _WARNINGS else logging.INFO
         if LOGGER.isEnabledFor(level):
             known = {name: fact for name, fact in facts.items() if fact is not None}

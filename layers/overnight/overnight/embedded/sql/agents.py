@@ -262,15 +262,14 @@ class Agents:
         wanted = sorted(set(names))
         if not wanted:
             return ()
-        statement = _subscribers(len(wanted))
-        parameters: dict[str, object] = {f"name_{n}": name for n, name in enumerate(wanted)}
-        parameters |= {"after": after or "", "most": limit}
 
         def read(reading: Reading) -> tuple[str, ...]:
             known = reading.memory.setdefault(_SUBSCRIBERS, {}) if isinstance(reading, Transaction) else {}
             key = (*wanted, after, limit)
             if key not in known:
-                known[key] = tuple(agent_id for (agent_id,) in reading.all(statement, **parameters))
+                names = {f"name_{n}": name for n, name in enumerate(wanted)}
+                rows = reading.all(_subscribers(len(wanted)), **names, after=after or "", most=limit)
+                known[key] = tuple(agent_id for (agent_id,) in rows)
             found: tuple[str, ...] = known[key]
             return found
 
