@@ -229,7 +229,7 @@ class Executions:
         rows = transaction.at_end(self._write, _Rows)
         if execution.id not in rows.inserted:
             rows.updated.add(execution.id)
-        new = set(of_execution(execution)) - set(of_execution(before))
+        new = set(of_execution(execution)).difference(of_execution(before))
         rows.uses += [(execution.id, digest) for digest in new]
         attempt = revision.attempt
         if attempt is not None and attempt.number > 1:
@@ -310,7 +310,10 @@ class Executions:
                     known: Execution | None = reading.memory[key]
                     return known
         row = reading.one(_READ, execution_id=execution_id)
-        return None if row is None else Execution.model_validate_json(row[0])
+        found = None if row is None else Execution.model_validate_json(row[0])
+        if found is not None and isinstance(reading, Transaction) and not self._database.shared:
+            reading.memory[_key(execution_id)] = found  # whoever writes is alone, so it is locked, too
+        return found
 
     def get(self, reading: Reading, execution_id: str) -> Execution:
         """The execution of that id. Raises ExecutionNotFound."""

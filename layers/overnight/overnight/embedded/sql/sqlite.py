@@ -30,8 +30,8 @@ T = TypeVar("T")
 BUSY_SECONDS = 10.0
 """How long another process's transaction is waited for."""
 
-MEMORY = 2_000
-"""How much is remembered from one transaction to the next."""
+MEMORY = 5_000
+"""How much is remembered from one transaction to the next; an execution takes 4 KB."""
 
 _WRITER = (
     "PRAGMA synchronous = FULL",
