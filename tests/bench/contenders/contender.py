@@ -96,9 +96,13 @@ class Contender(ABC):
             list(threads.map(lambda _: self.queue("nothing"), range(tasks)))
 
     def wait(self, tasks: int, seconds: float = 240) -> None:
-        """Until so many have finished."""
-        deadline = time.monotonic() + seconds
-        while (finished := self.finished()) < tasks:
-            if time.monotonic() > deadline:
+        """Until so many have finished; asked seldom while many are left, since counting costs the database, too."""
+        began = time.monotonic()
+        first = finished = self.finished()
+        while finished < tasks:
+            passed = time.monotonic() - began
+            if passed > seconds:
                 raise TimeoutError(f"{finished} of {tasks} after {seconds:g} s")
-            time.sleep(0.01)
+            at_this_pace = (tasks - finished) / (finished - first) * passed if finished > first else 0.0
+            time.sleep(max(0.01, min(1.0, at_this_pace / 2)))
+            finished = self.finished()
