@@ -9,7 +9,6 @@ import logging
 import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from sqlalchemy import event
@@ -17,13 +16,12 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from overnight.embedded.sql.conversation import Connection
 from overnight.errors import Invalid, Unavailable
 
-__all__ = ["CONNECTIONS", "Connection", "Connections", "gone", "in_a_line"]
+__all__ = ["CONNECTIONS", "Connections", "gone", "in_a_line"]
 
 _log = logging.getLogger(__name__)
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECTIONS = 12
 """How many an engine uses at most, beside the one that listens; `?pool_size=` in the URL says otherwise."""
@@ -89,7 +87,7 @@ class Connections:
     def __init__(self, url: URL) -> None:
         query = dict(url.query)
         size = _number(query.pop("pool_size", CONNECTIONS), "pool_size", least=2)
-        self._prepare_threshold = _number(query.pop("prepare_threshold", 5), "prepare_threshold", least=0) or None
+        self._prepares = _number(query.pop("prepare_threshold", 5), "prepare_threshold", least=0) > 0
         url = url.set(drivername="postgresql+psycopg", query=query)
         self.dialect: Dialect = url.get_dialect()()
         self._arguments = {**_ARGUMENTS, **self.dialect.create_connect_args(url)[1]}
@@ -106,8 +104,9 @@ class Connections:
 
     def open(self) -> Connection:
         """A connection of one's own, beside the others; each statement is a transaction. Raises psycopg.Error."""
-        connection = psycopg.connect(**self._arguments, autocommit=True, prepare_threshold=self._prepare_threshold)
+        connection = Connection.connect(**self._arguments, autocommit=True, prepare_threshold=None)
         connection.execute(_PREPARE)
+        connection.prepared = {} if self._prepares else None
         return connection
 
     @contextmanager

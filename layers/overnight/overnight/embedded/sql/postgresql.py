@@ -24,7 +24,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import URL, Dialect
 
-from overnight.embedded.sql.connections import Connection, Connections, gone, in_a_line
+from overnight.embedded.sql.connections import Connections, gone, in_a_line
+from overnight.embedded.sql.conversation import Connection, Conversation
 from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Row, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
 from overnight.embedded.sql.servertime import ServerTime
@@ -214,15 +215,14 @@ class PostgresqlDatabase:
             raise _unavailable(error) from error
 
     def _read(self, work: Callable[[Reading], T], connection: Connection) -> T:
-        with closing(connection.cursor()) as cursor:
-            return work(Reading(cursor, self.dialect))
+        return work(Reading(Conversation(connection), self.dialect))
 
     def _alone(self, work: Work[T], needs: Needs, connection: Connection) -> tuple[T, list[Callable[[], object]]]:
         transaction = _Transaction(connection, self.dialect)
         if needs.agents:
             self.prefetch(transaction, needs, wait=True)
         else:
-            transaction.all_of()
+            transaction.all_of()  # a connection that is lost by now shows before the commit
         result = work(transaction)
         transaction.commit()
         return result, transaction.after_commit
@@ -259,32 +259,28 @@ class PostgresqlDatabase:
 
 
 class _Transaction(Transaction):
-    """A transaction that sends at once what it reads first, and what it writes last with the commit."""
+    """A transaction that begins with the first that is asked, and ends with the last that is written."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_conversation")
 
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
-        super().__init__(connection.cursor(), dialect, {})
         self._connection = connection
+        self._conversation = Conversation(connection)
+        super().__init__(self._conversation, dialect, {})
+        self._conversation.say("BEGIN")
 
     def all_of(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
-        """Every row of each of several statements, with which it begins."""
-        with self._connection.pipeline():
-            self._connection.execute("BEGIN")
-            cursors = []
-            for statement, parameters in asked:
-                sql, own = statement.on(self._dialect)
-                cursors.append(self._connection.execute(sql, {**own, **parameters}))
-            return [cursor.fetchall() for cursor in cursors]
+        """Every row of each of several statements, in one round trip."""
+        said = ((*statement.on(self._dialect), parameters) for statement, parameters in asked)
+        return self._conversation.all_of([(sql, {**own, **parameters}) for sql, own, parameters in said])
 
     def commit(self) -> None:
         """Write what was put off, and commit. Raises Unavailable where it is not known whether that was done."""
-        if self._connection.info.transaction_status is not TransactionStatus.INTRANS:
+        if self._connection.info.transaction_status is TransactionStatus.INERROR:
             raise RuntimeError("an error of the database was caught within a transaction")  # it would be no commit
         try:
-            with self._connection.pipeline():
-                self.flush()
-                self._connection.execute("COMMIT")
+            self.flush()
+            self._conversation.execute("COMMIT")
         except psycopg.Error as error:
             if gone(self._connection, error):
                 self._connection.close()

@@ -17,7 +17,8 @@ from contextlib import closing, suppress
 
 import psycopg
 
-from overnight.embedded.sql.connections import Connection, in_a_line
+from overnight.embedded.sql.connections import in_a_line
+from overnight.embedded.sql.conversation import Connection
 from overnight.embedded.sql.servertime import ServerTime
 
 __all__ = ["EVERYTHING", "Signals", "measure"]
