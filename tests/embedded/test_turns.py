@@ -29,7 +29,7 @@ def test_an_end_is_recorded_though_the_store_goes_away_beside_it(tmp_path: Path,
             raise Unavailable("the database does not answer")
 
         monkeypatch.setattr(engine.ports.queue, "done", away)
-        engine._turn([ended], [closing])
+        engine._turns.of([ended], [closing])
 
         assert engine.ports.store.execution(started.execution.id).status is Status.SUCCEEDED
     finally:

@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from overnight.core import batches, fire, notify, retention, run, watchdog
+from overnight.core import fire, notify, retention, run, watchdog
 from overnight.core.attempts import renew
 from overnight.core.run import Ended, Started
 from overnight.core.settle import definition
@@ -32,6 +32,7 @@ from overnight.embedded.shared_runner import CANCEL
 from overnight.embedded.slots import Slots
 from overnight.embedded.sql.alarms import Alarm, SqlAlarmClock
 from overnight.embedded.sql.queue import SqlWorkQueue
+from overnight.embedded.turns import Turns
 from overnight.errors import Unavailable
 from overnight.executions import AttemptOutcome, Message, Status
 from overnight.ports import Ports, RunReport, RunRequest
@@ -120,6 +121,8 @@ class Engine:
         self._asked = threading.Event()
         self._begins_no_more = threading.Event()
         self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped)
+        tell, guard = partial(self._tell, "dispatch"), partial(self._guard, "dispatch")
+        self._turns = Turns(ports, queue, self._outcomes, tell, guard, alone=alone)
         slots.freed = self._dispatch_wake.set
         self._rung: SimpleQueue[tuple[Alarm, bool, fire.Upcoming | None]] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
@@ -296,16 +299,19 @@ class Engine:
             messages: Sequence[Message] = ()
             started: list[Started] = []
             draining = self._draining.is_set()
+            most = 0
             if draining:
                 self._begins_no_more.set()
             elif free and (self._asked.is_set() or look_at is None or look_at <= self.ports.now()):
-                look_at = None
-                with self._guard("dispatch"):
-                    messages = self._received(free)
-                    behind = len(messages) == free
-                    look_at = None if messages else self._look_at()
+                most, look_at = free, None
+                self._asked.clear()
             with self._guard("dispatch"):
-                started = self._turn(self._outcomes.take(), messages)
+                started, messages = self._turns.turn(self._outcomes.take(), most)
+            if most and (behind := len(messages) == most):
+                self._tell_others(MESSAGES)  # there may be more than there are slots here
+            elif most and not messages:
+                with self._guard("dispatch"):
+                    look_at = self._look_at()
             self._slots.give_back(free - len(started))
             for each in started:
                 self._hand_over(each)
@@ -318,59 +324,11 @@ class Engine:
         while self._slots.running and time.monotonic() < until:
             time.sleep(GATHER_STEP_SECONDS)
 
-    def _received(self, most: int) -> Sequence[Message]:
-        self._asked.clear()
-        messages = self._queue.receive(most, self.ports.now())
-        if len(messages) == most:
-            self._tell_others(MESSAGES)  # there may be more than there are slots here
-        return messages
-
     def _look_at(self) -> datetime:
         """When to look again for messages, unless asked to before."""
         now = self.ports.now()
         latest = now + timedelta(seconds=LONGEST_WAIT_SECONDS)
         return min(self._queue.earliest(now) or latest, latest)
-
-    def _turn(self, ended: Sequence[Ended], messages: Sequence[Message]) -> list[Started]:
-        """All in one transaction; should one of them fail, each by itself. What takes longer comes before."""
-        closing = [message for message in messages if message.kind == "close"]
-        for message in closing:
-            with self._guard("dispatch"):
-                batches.carry_on(self.ports, message)
-            with self._guard("dispatch"):
-                self.ports.queue.done(message)
-        messages = [message for message in messages if message.kind != "close"]
-        if not ended and not messages:
-            return []
-        started: list[Started] = []
-        try:
-            started += run.turn(self.ports, ended, messages)
-            self._outcomes.recorded(ended)
-        except Exception as error:  # noqa: BLE001 - which of them it was shows when they are done one by one
-            self._tell("dispatch", error)
-            self._outcomes.record(ended)
-            for message in messages:
-                with self._guard("dispatch"):
-                    if one := self._begun(message) or run.start(self.ports, message):
-                        started.append(one)
-        self._outcomes.expect(started)
-        for message in messages:
-            with self._guard("dispatch"):
-                self.ports.queue.done(message)
-        return started
-
-    def _begun(self, message: Message) -> Started | None:
-        """The attempt that was started although the store went away before it could say so."""
-        execution = self.ports.store.execution(message.execution_id)
-        if (
-            execution.status is not Status.RUNNING
-            or execution.attempt != message.attempt
-            or execution.lease is None
-            or execution.lease.worker != self.ports.worker
-            or self._outcomes.expects(execution)
-        ):
-            return None
-        return Started(execution, definition(self.ports, execution))
 
     def _hand_over(self, started: Started) -> None:
         """Give an attempt to a worker; the end of it goes to `_outcomes`."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, TextClause, bindparam, delete, exists, insert, select, update
 
@@ -112,6 +113,19 @@ def _subscribers(names: int) -> Statement:
     )
 
 
+class Question(NamedTuple):
+    """Which subscribers are asked for: so many at most of these names, after an agent."""
+
+    names: tuple[str, ...]
+    after: str
+    most: int
+
+    def asked(self) -> tuple[Statement, dict[str, Any]]:
+        """The statement, with its parameters."""
+        named = {f"name_{n}": name for n, name in enumerate(self.names)}
+        return _subscribers(len(self.names)), named | {"after": self.after, "most": self.most}
+
+
 _HAVING: Mapping[Having, TextClause] = {"schedule": ALIVE_WITH_SCHEDULES, "webhook": ALIVE_WITH_WEBHOOKS}
 
 
@@ -123,6 +137,8 @@ class Agents:
         self._gates = gates
         self._hooks = hooks
         self._uses = uses
+        self.following: Question | None = None
+        """Which subscribers a transaction asked for last: like ones do well to ask for them ahead."""
         self._version = lru_cache(maxsize=PARSED)(self._read_version)
 
     # Within a transaction
@@ -262,18 +278,23 @@ class Agents:
         wanted = sorted(set(names))
         if not wanted:
             return ()
+        question = Question(tuple(wanted), after or "", limit)
 
         def read(reading: Reading) -> tuple[str, ...]:
             known = reading.memory.setdefault(_SUBSCRIBERS, {}) if isinstance(reading, Transaction) else {}
-            key = (*wanted, after, limit)
-            if key not in known:
-                names = {f"name_{n}": name for n, name in enumerate(wanted)}
-                rows = reading.all(_subscribers(len(wanted)), **names, after=after or "", most=limit)
-                known[key] = tuple(agent_id for (agent_id,) in rows)
-            found: tuple[str, ...] = known[key]
+            if question not in known:
+                statement, parameters = question.asked()
+                known[question] = tuple(agent_id for (agent_id,) in reading.all(statement, **parameters))
+                if isinstance(reading, Transaction):
+                    self.following = question
+            found: tuple[str, ...] = known[question]
             return found
 
         return self._database.read(read)
+
+    def followed(self, transaction: Transaction, question: Question, rows: Sequence[Row]) -> None:
+        """Remember what was asked ahead."""
+        transaction.memory[_SUBSCRIBERS] = {question: tuple(agent_id for (agent_id,) in rows)}
 
 
 def _columns(agent: Agent, state: AgentState) -> dict[str, object]:

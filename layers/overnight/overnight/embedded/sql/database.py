@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,6 +15,7 @@ __all__ = [
     "NOTHING",
     "Cursor",
     "Database",
+    "Due",
     "Needs",
     "Prefetch",
     "Reading",
@@ -74,6 +75,13 @@ class Reading:
         self._cursor.execute(sql, own | parameters if own else parameters)
 
 
+class Due(NamedTuple):
+    """Messages that are due: so many at most, at that time (microseconds)."""
+
+    most: int
+    now: int
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """The rows that work begins with, so that a database can read, and lock, those of many callers at once."""
@@ -84,6 +92,8 @@ class Needs:
     """The executions that it looks for."""
     moved: frozenset[str] = frozenset()
     """The executions that it may move."""
+    taken: "Due | None" = None
+    """The messages that it begins with, and the executions that they are about."""
 
 
 NOTHING = Needs()

@@ -295,6 +295,7 @@ def _sum(needs: Iterable[Needs]) -> Needs:
         frozenset().union(*(each.agents for each in every)),
         frozenset().union(*(each.sought for each in every)),
         frozenset().union(*(each.moved for each in every)),
+        next((each.taken for each in every if each.taken), None),
     )
 
 

@@ -3,7 +3,7 @@
 A message is there until its attempt has started (or its execution has ended); whoever takes it has it to himself for a
 while, and then it comes again. SQLite serves one engine, so there that while is kept in memory: it costs no write, and
 an engine that starts afresh sees at once what the one before it had taken but not begun. Where several engines share a
-database, the while is in the table.
+database, the while is the transaction that starts the attempt; or, for what takes longer, it is in the table.
 """
 
 import threading
@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, delete, func, select, true, update
+from sqlalchemy import any_, bindparam, delete, func, select, true, update
 
-from overnight.embedded.sql.database import Database, Row, Transaction
+from overnight.embedded.sql.database import Database, Due, Needs, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
-from overnight.embedded.sql.schema import queue
+from overnight.embedded.sql.schema import executions, queue
 from overnight.embedded.sql.statement import Insert, Statement, Upsert, binds
 from overnight.executions import Execution, Message, Status
 
-__all__ = ["SHARED_VISIBILITY_SECONDS", "VISIBILITY_SECONDS", "SqlWorkQueue"]
+__all__ = ["SHARED_VISIBILITY_SECONDS", "VISIBILITY_SECONDS", "SqlWorkQueue", "Taken"]
 
 VISIBILITY_SECONDS = 30.0
 SHARED_VISIBILITY_SECONDS = 10.0
@@ -31,7 +31,9 @@ SHARED_VISIBILITY_SECONDS = 10.0
 AHEAD = 64
 """How many more messages than are asked for are read where nobody else takes any, to be given out later."""
 
+T = TypeVar("T")
 _Key = tuple[str, int, str]
+_KEY = ("execution_id", "attempt", "kind")
 
 
 def _put(insert: Upsert) -> Insert:
@@ -51,7 +53,7 @@ _READ = Statement(
     .limit(bindparam("most"))
 )
 _LONGEST_DUE = (
-    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.visible_at)
+    select(queue)
     .where(queue.c.visible_at <= bindparam("now"))
     .order_by(queue.c.visible_at)
     .limit(bindparam("most"))
@@ -78,6 +80,19 @@ _TAKE = Statement(
         _LONGEST_DUE.c.visible_at,
     )
 )
+# Nobody is waited for: of what somebody else moves there is the message, and no execution.
+_FREE = (
+    select(executions.c.id, executions.c.body)
+    .where(executions.c.id == any_(func.array(select(_LONGEST_DUE.c.execution_id).scalar_subquery())))
+    .with_for_update(skip_locked=True)
+    .cte("free")
+)
+_TAKE_ALONG = Statement(
+    select(*(_LONGEST_DUE.c[name] for name in ("execution_id", "attempt", "kind", "agent_id", "due")), _FREE.c.body)
+    .outerjoin_from(_LONGEST_DUE, _FREE, _FREE.c.id == _LONGEST_DUE.c.execution_id)
+    .order_by(_LONGEST_DUE.c.visible_at),
+    apart=True,
+)
 _EARLIEST = Statement(select(func.min(queue.c.visible_at)).where(queue.c.visible_at > bindparam("now")))
 _DONE = Statement(
     delete(queue).where(
@@ -85,6 +100,15 @@ _DONE = Statement(
         queue.c.attempt == bindparam("attempt"),
         queue.c.kind == bindparam("kind"),
     )
+)
+_CLAIM = Statement(
+    update(queue)
+    .where(
+        queue.c.execution_id == bindparam("key"),
+        queue.c.attempt == bindparam("key_attempt"),
+        queue.c.kind == bindparam("key_kind"),
+    )
+    .values({"visible_at": bindparam("until")})
 )
 _REMOVE = Statement(
     delete(queue).where(queue.c.execution_id == bindparam("execution_id"), queue.c.attempt <= bindparam("attempt"))
@@ -96,7 +120,26 @@ class _Rows:
     """What a transaction writes at its end."""
 
     removed: dict[str, int] = field(default_factory=dict)
+    done: set[_Key] = field(default_factory=set)
+    claimed: dict[_Key, int] = field(default_factory=dict)
     put: dict[_Key, dict[str, Any]] = field(default_factory=dict)
+
+
+_TAKEN = "taken"
+"""Where a transaction remembers the messages that it began with."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was received: messages whose attempts may start in the same transaction, and others, to be seen to alone."""
+
+    messages: Sequence[Message] = ()
+    others: Sequence[Message] = ()
+
+    @property
+    def all(self) -> Sequence[Message]:
+        """Both."""
+        return [*self.messages, *self.others]
 
 
 class SqlWorkQueue:
@@ -136,10 +179,7 @@ class SqlWorkQueue:
             rows = self._take(limit, moment, until) if self._database.shared else self._read(limit, moment)
             for execution_id, attempt, kind, *_ in rows:
                 self._taken.setdefault(execution_id, {})[execution_id, attempt, kind] = until
-        return [
-            Message(kind=kind, execution_id=execution_id, agent_id=agent_id, attempt=attempt, due=from_us(due))
-            for execution_id, attempt, kind, agent_id, due, *_ in rows
-        ]
+        return [_message(row) for row in rows]
 
     def done(self, message: Message) -> None:
         """Acknowledge: the message doesn't come again. Nothing is written where a verb has removed it already."""
@@ -157,6 +197,60 @@ class SqlWorkQueue:
         if row is not None and row[0] is not None:
             times.append(row[0])
         return from_us(min(times, default=None))
+
+    # Where several engines share the queue
+
+    def together(
+        self, due: Due, work: Callable[[Sequence[Message]], T], taken: Taken, *, agents: set[str], executions: set[str]
+    ) -> T:
+        """Receive, and do the work with the messages of attempts that may start, as one transaction.
+
+        It says in `taken` what was received, also where it fails; messages that the work was given are done with when
+        it is committed. Agents and executions are those that the work may move beside. Raises Unavailable, and what the
+        work raises.
+        """
+
+        def joined() -> T:
+            taken.messages, taken.others = self._database.write(partial(self._take_along, due))
+            result = work(taken.messages)
+            self._database.write(partial(self._all_done, taken.messages))
+            return result
+
+        return self._database.together(joined, Needs(frozenset(agents), moved=frozenset(executions), taken=due))
+
+    def taking(self, due: Due) -> tuple[Statement, dict[str, Any]]:
+        """What locks messages and, where nobody else moves them, their executions; `taken` is given its rows."""
+        return _TAKE_ALONG, due._asdict()
+
+    def taken(self, transaction: Transaction, rows: Sequence[Row]) -> Sequence[Row]:
+        """Remember what was locked; the executions' ids and bodies."""
+        transaction.memory[_TAKEN] = rows
+        return [(row[0], row[-1]) for row in rows if row[-1] is not None]
+
+    def _take_along(self, due: Due, transaction: Transaction) -> tuple[list[Message], list[Message]]:
+        if _TAKEN not in transaction.memory:
+            self._database.prefetch(transaction, Needs(taken=due), wait=False)
+        until = due.now + self._visibility_us
+        messages, others = [], []
+        for row in transaction.memory.pop(_TAKEN):
+            key: _Key = row[:3]
+            if row[-1] is not None and key[2] == "run":
+                messages.append(_message(row))
+            else:
+                others.append(_message(row))
+                transaction.at_end(self._write, _Rows).claimed[key] = until
+            with self._lock:
+                self._taken.setdefault(key[0], {})[key] = until
+        return messages, others
+
+    def _all_done(self, messages: Sequence[Message], transaction: Transaction) -> None:
+        for message in messages:
+            rows = transaction.at_end(self._write, _Rows)
+            if rows.removed.get(message.execution_id, -1) < message.attempt:
+                rows.done.add((message.execution_id, message.attempt, message.kind))
+                transaction.after_commit.append(
+                    partial(self._release, message.execution_id, message.attempt, message.kind)
+                )
 
     # Within the transaction of a verb
 
@@ -200,6 +294,14 @@ class SqlWorkQueue:
         if rows.removed:
             removed = [{"execution_id": id_, "attempt": attempt} for id_, attempt in sorted(rows.removed.items())]
             transaction.run_each(_REMOVE, removed)
+        if rows.done:
+            transaction.run_each(_DONE, [dict(zip(_KEY, key, strict=True)) for key in sorted(rows.done)])
+        if rows.claimed:
+            claims = [
+                {"key": id_, "key_attempt": attempt, "key_kind": kind, "until": until}
+                for (id_, attempt, kind), until in sorted(rows.claimed.items())
+            ]
+            transaction.run_each(_CLAIM, claims)
         if rows.put:
             transaction.run_each(_PUT, [row for _, row in sorted(rows.put.items())])
 
@@ -246,3 +348,8 @@ class SqlWorkQueue:
         with self._lock:
             if self._ahead and visible_at < next(reversed(self._ahead.values()))[-1]:
                 self._ahead.clear()
+
+
+def _message(row: Row) -> Message:
+    execution_id, attempt, kind, agent_id, due, *_ = row
+    return Message(kind=kind, execution_id=execution_id, agent_id=agent_id, attempt=attempt, due=from_us(due))

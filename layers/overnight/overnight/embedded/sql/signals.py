@@ -28,7 +28,7 @@ EVERYTHING = "everything"
 
 MEASURE_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.02
 """Between two signals: what comes meanwhile goes with the second."""
 
 _MEASURE = "SELECT clock_timestamp()"
