@@ -341,7 +341,14 @@ def test_a_database_that_stays_busy_is_unavailable(path, database):
 # Costs that stay flat
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-POSTGRESQL = {gates._LOCK_ALL, gates._LOCK_FREE, executions._LOCK_FREE, executions._READ_ALL, queue_._TAKE}
+POSTGRESQL = {
+    gates._LOCK_ALL,
+    gates._LOCK_FREE,
+    executions._LOCK_FREE,
+    executions._READ_ALL,
+    queue_._TAKE,
+    queue_._TAKE_ALONG,
+}
 """Statements that SQLite never sees."""
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement

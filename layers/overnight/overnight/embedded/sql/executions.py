@@ -28,6 +28,7 @@ from sqlalchemy.sql.selectable import CTE
 from overnight import cursors
 from overnight.embedded.sql.database import Database, Reading, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
+from overnight.embedded.sql.parsed import Parsed
 from overnight.embedded.sql.schema import (
     DUE,
     LEDGER,
@@ -182,6 +183,9 @@ _PRUNE = (
     Statement(delete(executions).where(executions.c.id == bindparam("execution_id"))),
 )
 
+PARSED = 1_000
+"""How many executions that have not ended are kept parsed (some 4 KB each)."""
+
 CHUNK = 1_000
 """Rows of the ledger that are read at a time."""
 
@@ -202,6 +206,7 @@ class Executions:
     def __init__(self, database: Database, uses: Uses) -> None:
         self._database = database
         self._uses = uses
+        self._parsed = Parsed(Execution.model_validate_json, PARSED)
 
     # Within a transaction
 
@@ -239,10 +244,13 @@ class Executions:
 
     def _write(self, transaction: Transaction, rows: "_Rows") -> None:
         """In order of id, so that no two transactions wait for each other."""
-        if rows.inserted:
-            transaction.run_each(_INSERT, [_inserted(self._known(transaction, id_)) for id_ in sorted(rows.inserted)])
-        if rows.updated:
-            transaction.run_each(_UPDATE, [_updated(self._known(transaction, id_)) for id_ in sorted(rows.updated)])
+        for statement, columns, ids in ((_INSERT, _inserted, rows.inserted), (_UPDATE, _updated, rows.updated)):
+            if ids:
+                executions = [self._known(transaction, id_) for id_ in sorted(ids)]
+                written = [columns(execution) for execution in executions]
+                transaction.run_each(statement, written)
+                for execution, row in zip(executions, written, strict=True):
+                    self._parsed.keep(execution.id, row["body"], execution)
         if rows.attempts:
             transaction.run_each(_PUT_ATTEMPT, [_attempt(attempt) for attempt in rows.attempts])
         if rows.uses:
@@ -258,6 +266,7 @@ class Executions:
     def _forget(self, transaction: Transaction, execution_id: str) -> None:
         transaction.memory.pop(_key(execution_id), None)
         transaction.memory.pop(_sought(execution_id), None)
+        self._parsed.drop(execution_id)
 
     def prune(self, transaction: Transaction, now: datetime, limit: int) -> int:
         """Remove terminal executions, with what hangs on them, whose retention has passed; how many."""
@@ -277,7 +286,7 @@ class Executions:
             row = transaction.one(_LOCK, execution_id=execution_id)
             if row is None:
                 raise ExecutionNotFound(execution_id)
-            execution = transaction.memory[_key(execution_id)] = Execution.model_validate_json(row[0])
+            execution = transaction.memory[_key(execution_id)] = self._parsed.of(execution_id, row[0])
         return execution
 
     def locking(self, execution_ids: Iterable[str]) -> tuple[Statement, dict[str, Any]]:
@@ -287,7 +296,7 @@ class Executions:
     def locked(self, transaction: Transaction, rows: Sequence[Row]) -> frozenset[str]:
         """Remember what was locked; the ids."""
         for id_, body in rows:
-            transaction.memory[_key(id_)] = Execution.model_validate_json(body)
+            transaction.memory[_key(id_)] = self._parsed.of(id_, body)
         return frozenset(id_ for id_, _ in rows)
 
     def seeking(self, execution_ids: Iterable[str]) -> tuple[Statement, dict[str, Any]]:

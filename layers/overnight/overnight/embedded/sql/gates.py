@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, upd
 from overnight.agents import Agent, AgentState
 from overnight.embedded.sql.database import Reading, Row, Transaction
 from overnight.embedded.sql.instants import to_us
+from overnight.embedded.sql.parsed import Parsed
 from overnight.embedded.sql.schema import agents, states
 from overnight.embedded.sql.several import among, batches
 from overnight.embedded.sql.statement import Statement, binds
@@ -71,6 +72,7 @@ class Gates:
     def __init__(self, look_at: LookAt) -> None:
         self._look_at = look_at
         self._parse = lru_cache(maxsize=PARSED)(Agent.model_validate_json)
+        self._states = Parsed(AgentState.model_validate_json, PARSED)
 
     # Within a transaction
 
@@ -138,9 +140,10 @@ class Gates:
             columns = self._columns(gate.agent, gate.state)
             columns["key"] = columns.pop("agent_id")
             rows.append(columns)
+            self._states.keep(agent_id, columns["body"], gate.state)
         transaction.run_each(_UPDATE, rows)
 
-    def _columns(self, agent: Agent, state: AgentState) -> dict[str, object]:
+    def _columns(self, agent: Agent, state: AgentState) -> dict[str, Any]:
         return {
             "agent_id": agent.id,
             "due": to_us(self._look_at(agent, state)),
@@ -166,8 +169,8 @@ class Gates:
         return self._parse(body)
 
     def _gate(self, row: Row) -> Gate:
-        _, edition, agent, state = row
-        return Gate(self.agent(agent), AgentState.model_validate_json(state), edition)
+        agent_id, edition, agent, state = row
+        return Gate(self.agent(agent), self._states.of(agent_id, state), edition)
 
 
 def referred(rows: Sequence[Row], ref: str) -> Row:
