@@ -122,7 +122,7 @@ def test_an_attempt_that_started_is_run_though_the_answer_to_the_commit_was_lost
         raise Unavailable("the connection was lost at a commit")
 
     monkeypatch.setattr(engine._queue, "together", lost)
-    started, received = engine._shared_turn([], 1)
+    started, received = engine._turns.turn([], 1)
     assert [(one.execution.id, one.execution.status) for one in started] == [(message, Status.RUNNING)]
     assert ids(received) == [message]
 
@@ -136,7 +136,7 @@ def test_of_a_turn_that_fails_each_is_done_by_itself(engine, monkeypatch):
             raise Unavailable("all at once")
         return as_one(ports, ended, messages)
 
-    monkeypatch.setattr("overnight.embedded.engine.run.turn", failing)
-    started, _ = engine._shared_turn([], 10)
+    monkeypatch.setattr("overnight.embedded.turns.run.turn", failing)
+    started, _ = engine._turns.turn([], 10)
     assert {one.execution.id for one in started} == messages
     assert turn(engine, len, later=60).all == []
