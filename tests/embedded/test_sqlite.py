@@ -358,7 +358,7 @@ STATEMENTS = {
 } | {f"agents._FORGET[{n}]": statement for n, statement in enumerate(agents._FORGET)}
 SORTED = {"executions._LIVE", "executions._RANGES", "deliveries._OF_AGENT"}
 """They sort what they found, which is little, or of one moment."""
-SCANS = {"SCAN CONSTANT ROW", "SCAN longest_due", "SCAN ringing", "SCAN next", "SCAN oldest"}
+SCANS = {"SCAN CONSTANT ROW", "SCAN ringing", "SCAN next", "SCAN oldest"}
 """They are of a few rows."""
 
 

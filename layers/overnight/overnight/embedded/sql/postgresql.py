@@ -1,7 +1,7 @@
 """PostgreSQL: many writers, rows that are locked, and transactions that are tried again.
 
 Each statement is a round trip to the server. So callers who say which rows they need share a transaction: the rows of
-all of them are read and locked at once, and what they write is written at once; that is three round trips for however
+all of them are read and locked at once, and what they write is written at once; that is two round trips for however
 many there are. Such a transaction waits for nobody: whose rows somebody else holds has a transaction of his own, on a
 connection of his own, and so has everybody else. Isolation is READ COMMITTED: every verb locks what it moves before it
 reads it.
@@ -59,6 +59,10 @@ _MIGRATION = (
     "SET LOCAL lock_timeout = 0",
     "SELECT pg_advisory_xact_lock(4862115)",
 )
+
+
+# What a batch looks for it has the keys of: one plan does, and it isn't made again for each.
+_ONE_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 
 class _Conflict(Exception):
@@ -241,7 +245,7 @@ class PostgresqlDatabase:
                 job.alone = True
 
     def _do_together(self, jobs: list[Job], connection: Connection) -> None:
-        transaction = _Transaction(connection, self.dialect)
+        transaction = _Transaction(connection, self.dialect, _ONE_PLAN)
         had = self.prefetch(transaction, _sum(job.needs for job in jobs), wait=False)
         for job in jobs:
             if not (job.needs.agents <= had.agents and job.needs.moved <= had.moved):
@@ -263,11 +267,12 @@ class _Transaction(Transaction):
 
     __slots__ = ("_connection", "_conversation")
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect, *settings: str) -> None:
         self._connection = connection
         self._conversation = Conversation(connection)
         super().__init__(self._conversation, dialect, {})
-        self._conversation.say("BEGIN")
+        for sql in ("BEGIN", *settings):
+            self._conversation.say(sql)
 
     def all_of(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
         """Every row of each of several statements, in one round trip."""

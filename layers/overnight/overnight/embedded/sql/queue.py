@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import any_, bindparam, delete, func, select, true, update
+from sqlalchemy import any_, bindparam, delete, func, select, update
 
 from overnight.embedded.sql.database import Database, Due, Needs, Row, Transaction
 from overnight.embedded.sql.instants import from_us, to_us
@@ -46,51 +46,21 @@ def _put(insert: Upsert) -> Insert:
 
 
 _PUT = Statement(_put)
-_READ = Statement(
-    select(queue.c.execution_id, queue.c.attempt, queue.c.kind, queue.c.agent_id, queue.c.due, queue.c.visible_at)
-    .where(queue.c.visible_at <= bindparam("now"))
-    .order_by(queue.c.visible_at)
-    .limit(bindparam("most"))
-)
-_LONGEST_DUE = (
-    select(queue)
-    .where(queue.c.visible_at <= bindparam("now"))
-    .order_by(queue.c.visible_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("longest_due")
-)
-# Alone in its transaction, which nobody waits for on the disk: what a crash takes back comes again.
-_UNSYNCED = select(func.set_config("synchronous_commit", "off", true())).scalar_subquery() == "off"
-_TAKE = Statement(
-    update(queue)
-    .where(
-        _UNSYNCED,
-        queue.c.execution_id == _LONGEST_DUE.c.execution_id,
-        queue.c.attempt == _LONGEST_DUE.c.attempt,
-        queue.c.kind == _LONGEST_DUE.c.kind,
-    )
-    .values({"visible_at": bindparam("until")})
-    .returning(
-        queue.c.execution_id,
-        queue.c.attempt,
-        queue.c.kind,
-        queue.c.agent_id,
-        queue.c.due,
-        _LONGEST_DUE.c.visible_at,
-    )
-)
+_DUE = select(queue).where(queue.c.visible_at <= bindparam("now")).order_by(queue.c.visible_at).limit(bindparam("most"))
+_READ = Statement(_DUE)
+_TAKE = Statement(_DUE.with_for_update(skip_locked=True))
+_TAKING = _DUE.with_for_update(skip_locked=True).cte("taking")
 # Nobody is waited for: of what somebody else moves there is the message, and no execution.
 _FREE = (
     select(executions.c.id, executions.c.body)
-    .where(executions.c.id == any_(func.array(select(_LONGEST_DUE.c.execution_id).scalar_subquery())))
+    .where(executions.c.id == any_(func.array(select(_TAKING.c.execution_id).scalar_subquery())))
     .with_for_update(skip_locked=True)
     .cte("free")
 )
 _TAKE_ALONG = Statement(
-    select(*(_LONGEST_DUE.c[name] for name in ("execution_id", "attempt", "kind", "agent_id", "due")), _FREE.c.body)
-    .outerjoin_from(_LONGEST_DUE, _FREE, _FREE.c.id == _LONGEST_DUE.c.execution_id)
-    .order_by(_LONGEST_DUE.c.visible_at),
+    select(*(_TAKING.c[name] for name in ("execution_id", "attempt", "kind", "agent_id", "due")), _FREE.c.body)
+    .outerjoin_from(_TAKING, _FREE, _FREE.c.id == _TAKING.c.execution_id)
+    .order_by(_TAKING.c.visible_at),
     apart=True,
 )
 _EARLIEST = Statement(select(func.min(queue.c.visible_at)).where(queue.c.visible_at > bindparam("now")))
@@ -176,9 +146,9 @@ class SqlWorkQueue:
         until = moment + self._visibility_us
         with self._lock:
             self._give_back(moment)
-            rows = self._take(limit, moment, until) if self._database.shared else self._read(limit, moment)
-            for execution_id, attempt, kind, *_ in rows:
-                self._taken.setdefault(execution_id, {})[execution_id, attempt, kind] = until
+            rows = self._take(Due(limit, moment)) if self._database.shared else self._read(limit, moment)
+            for row in rows:
+                self._taken.setdefault(row[0], {})[row[:3]] = until
         return [_message(row) for row in rows]
 
     def done(self, message: Message) -> None:
@@ -238,7 +208,7 @@ class SqlWorkQueue:
                 messages.append(_message(row))
             else:
                 others.append(_message(row))
-                transaction.at_end(self._write, _Rows).claimed[key] = until
+                self._claim(transaction, row, due)
             with self._lock:
                 self._taken.setdefault(key[0], {})[key] = until
         return messages, others
@@ -320,10 +290,20 @@ class SqlWorkQueue:
             self._ahead = {row[:3]: row for row in rows if row[:3] not in self._taken.get(row[0], ())}
         return [self._ahead.pop(key) for key in list(islice(self._ahead, limit))]
 
-    def _take(self, limit: int, now: int, until: int) -> list[Row]:
-        """The longest due, which nobody else is given from now on."""
-        rows = self._database.read(lambda reading: reading.all(_TAKE, now=now, most=limit, until=until))
-        return sorted(rows, key=lambda row: row[-1])
+    def _take(self, due: Due) -> list[Row]:
+        """The longest due, which nobody else is given for a while."""
+
+        def work(transaction: Transaction) -> list[Row]:
+            rows = transaction.all(_TAKE, **due._asdict())
+            for row in rows:
+                self._claim(transaction, row, due)
+            return rows
+
+        return self._database.write(work)
+
+    def _claim(self, transaction: Transaction, row: Row, due: Due) -> None:
+        rows = transaction.at_end(self._write, _Rows)
+        rows.claimed[row[:3]] = due.now + self._visibility_us
 
     def _give_back(self, now: int) -> None:
         for execution_id, keys in list(self._taken.items()):
