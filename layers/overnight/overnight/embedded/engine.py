@@ -48,8 +48,7 @@ PRUNE_SECONDS = 600.0
 TICKS_AT_ONCE = 256
 REQUEST_TRIES = 3
 GATHER_SECONDS = 0.001
-GATHER_STEP_SECONDS = 0.000_2
-"""How long a turn waits for more attempts to end while more messages are due than there are slots.
+"""How long a turn waits for all attempts to end while more messages are due than there are slots.
 
 Then nobody's attempt begins later by it: a turn for four costs little more than one for one, and all have to wait less.
 """
@@ -293,7 +292,7 @@ class Engine:
         behind = False
         while not self._outcomes.over:
             if behind:
-                self._gather()
+                self._slots.idle.wait(GATHER_SECONDS)
             self._dispatch_wake.clear()
             free = self._slots.take()
             messages: Sequence[Message] = ()
@@ -317,12 +316,6 @@ class Engine:
                 self._hand_over(each)
             if not messages:
                 self._wait(self._dispatch_wake, look_at if free and not draining else None)
-
-    def _gather(self) -> None:
-        """Wait until all that runs has ended; no longer than is worth it."""
-        until = time.monotonic() + GATHER_SECONDS
-        while self._slots.running and time.monotonic() < until:
-            time.sleep(GATHER_STEP_SECONDS)
 
     def _look_at(self) -> datetime:
         """When to look again for messages, unless asked to before."""

@@ -21,6 +21,8 @@ class Slots:
         self.workers = workers
         self._free = threading.BoundedSemaphore(count)
         self._attempts: dict[str, int] = {}
+        self.idle = threading.Event()
+        """Set as soon as nothing runs here."""
         self.freed: Callable[[], None] = lambda: None
         """Called after an attempt's slot was freed."""
 
@@ -49,12 +51,15 @@ class Slots:
     def fill(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
         """Run an attempt in a slot that was taken, which is free as soon as `done` was told how it ended."""
         execution = request.execution
+        self.idle.clear()
         self._attempts[execution.id] = execution.attempt
 
         def ended(report: RunReport) -> None:
             done(report)
             self._attempts.pop(execution.id, None)
             self._free.release()
+            if not self._attempts:
+                self.idle.set()
             self.freed()
 
         self.workers.submit(request, ended)

@@ -320,8 +320,8 @@ class SqlWorkQueue:
                 del keys[key]
             if not keys:
                 self._taken.pop(execution_id, None)
-            for key in [key for key in self._ahead if key[0] == execution_id and key[1] <= attempt]:
-                del self._ahead[key]
+            for each in ("run", "retry", "close"):  # should there be an older one, it is dropped when its turn comes
+                self._ahead.pop((execution_id, attempt, each), None)
 
     def _make_way(self, visible_at: int) -> None:
         """Read again, if what was sent comes before something that was read."""
