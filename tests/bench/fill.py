@@ -238,15 +238,20 @@ def _insert(opened: Engine, table: Table, columns: Sequence[str], rows: Iterable
     database = opened.ports.store._database  # type: ignore[attr-defined]
     remaining = iter(rows)
     while chunk := list(islice(remaining, ROWS)):
-        database.write(lambda transaction, chunk=chunk: _written(transaction._cursor, table, columns, chunk))
+        if database.shared:
+            with database._connections.borrowed() as connection:
+                _copied(connection, table, columns, chunk)
+        else:
+            database.write(lambda transaction, chunk=chunk: _written(transaction._cursor, table, columns, chunk))
+
+
+def _copied(connection: psycopg.Connection[Row], table: Table, columns: Sequence[str], rows: list[Row]) -> None:
+    with connection.cursor().copy(f"COPY {table.name} ({_quoted(columns)}) FROM STDIN") as copy:  # type: ignore[arg-type]
+        for row in rows:
+            copy.write_row(row)
 
 
 def _written(cursor: Any, table: Table, columns: Sequence[str], rows: list[Row]) -> None:
-    if isinstance(cursor, psycopg.Cursor):
-        with cursor.copy(f"COPY {table.name} ({_quoted(columns)}) FROM STDIN") as copy:  # type: ignore[arg-type]
-            for row in rows:
-                copy.write_row(row)
-        return
     places = ", ".join("?" * len(columns))
     cursor.executemany(f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({places})", rows)
 
