@@ -1,5 +1,7 @@
 """A database as the verbs see it: work in a transaction that is durable when the call returns, and reads beside it."""
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +22,7 @@ __all__ = [
     "Prefetch",
     "Reading",
     "Row",
+    "Together",
     "Transaction",
     "Work",
     "at_hand",
@@ -218,6 +221,36 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Finish what is under way, then close; afterwards everything raises Unavailable."""
+
+
+class Together(ABC):
+    """The part of a database that makes one transaction of all that a thread does within `together`."""
+
+    def __init__(self) -> None:
+        self._joined = threading.local()
+
+    @abstractmethod
+    def write(self, work: Work[T], needs: Needs = NOTHING) -> T:
+        """As `Database` says; within `together`, work in `_transaction`."""
+
+    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
+        """Do all that is read and written within as one transaction."""
+        if self._transaction is not None:
+            return work()
+
+        def joined(transaction: Transaction) -> T:
+            self._joined.transaction = transaction
+            try:
+                return work()
+            finally:
+                self._joined.transaction = None
+
+        return self.write(joined, needs)
+
+    @property
+    def _transaction(self) -> Transaction | None:
+        """The one that this thread is in."""
+        return getattr(self._joined, "transaction", None)
 
 
 def open_database(url: str, wake: Callable[[], None] = lambda: None) -> Database:

@@ -12,7 +12,6 @@ unavailable, and everything that callers do can be done twice.
 """
 
 import random
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +25,7 @@ from sqlalchemy.engine import URL, Dialect
 
 from overnight.embedded.sql.connections import Connections, gone, in_a_line
 from overnight.embedded.sql.conversation import Connection, Conversation
-from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Row, Transaction, Work, at_hand
+from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Row, Together, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
 from overnight.embedded.sql.servertime import ServerTime
 from overnight.embedded.sql.signals import Signals, measure
@@ -78,17 +77,17 @@ class _LostAtCommit(Unavailable):
     """The transaction has done all or nothing."""
 
 
-class PostgresqlDatabase:
+class PostgresqlDatabase(Together):
     """A database of a PostgreSQL server, which several engines may share."""
 
     shared = True
 
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
         self.wake = wake
         self._connections = Connections(url)
         self.dialect: Dialect = self._connections.dialect
         self._server = ServerTime()
-        self._joined = threading.local()
         self._signals: Signals | None = None
         self._closed = False
         self.prefetch: Prefetch = at_hand
@@ -165,31 +164,12 @@ class PostgresqlDatabase:
         follow(after)
         return result
 
-    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
-        """Do all that is read and written within as one transaction."""
-        if self._transaction is not None:
-            return work()
-
-        def joined(transaction: Transaction) -> T:
-            self._joined.transaction = transaction
-            try:
-                return work()
-            finally:
-                self._joined.transaction = None
-
-        return self.write(joined, needs)
-
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do it now; or, within `together`, after the commit, when no row is locked any more."""
         if (transaction := self._transaction) is not None:
             transaction.after_commit.append(act)
         else:
             act()
-
-    @property
-    def _transaction(self) -> Transaction | None:
-        """The transaction of `together` that this thread is in."""
-        return getattr(self._joined, "transaction", None)
 
     def _tried(self, work: Callable[[Connection], T]) -> T:
         """Do the work on a connection, again where that may help. Raises Unavailable."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Dialect
 
-from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Transaction, Work, at_hand
+from overnight.embedded.sql.database import NOTHING, Needs, Prefetch, Reading, Together, Transaction, Work, at_hand
 from overnight.embedded.sql.migrations import migrate
 from overnight.embedded.sql.writer import Job, Writer, follow
 from overnight.errors import Unavailable
@@ -43,12 +43,13 @@ _WRITER = (
 )
 
 
-class SqliteDatabase:
+class SqliteDatabase(Together):
     """A file, or a database in memory that lives as long as this object."""
 
     shared = False
 
     def __init__(self, url: URL, wake: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
         self.dialect: Dialect = sqlite.dialect(paramstyle="named")
         self.wake = wake
         self.path = url.database if url.database not in (None, "", ":memory:") else None
@@ -59,7 +60,6 @@ class SqliteDatabase:
         self._seen: int | None = None
         # Held from the beginning of a transaction to its end; reads of a database in memory share its connection.
         self._exclusive = threading.RLock()
-        self._joined = threading.local()
         self._connection = self._connect()
         self._prepare()
         self._writer = Writer(self._do)
@@ -168,28 +168,9 @@ class SqliteDatabase:
         result: T = job.result
         return result
 
-    def together(self, work: Callable[[], T], needs: Needs = NOTHING) -> T:
-        """Do all that is read and written within as one transaction."""
-        if self._transaction is not None:
-            return work()
-
-        def joined(transaction: Transaction) -> T:
-            self._joined.transaction = transaction
-            try:
-                return work()
-            finally:
-                self._joined.transaction = None
-
-        return self.write(joined, needs)
-
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do it now: nobody else is kept waiting by it, and one commit is cheaper than two."""
         act()
-
-    @property
-    def _transaction(self) -> Transaction | None:
-        """The transaction of `together` that this thread is in."""
-        return getattr(self._joined, "transaction", None)
 
     def _do(self, jobs: list[Job]) -> None:
         try:
