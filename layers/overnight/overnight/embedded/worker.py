@@ -5,6 +5,7 @@ and offers itself to the kernel first when memory runs out.
 """
 
 import contextlib
+import importlib
 import io
 import os
 import signal
@@ -68,6 +69,7 @@ def _prepare() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     threading.Thread(target=_end_with_engine, name="orphan", daemon=True).start()
+    importlib.import_module("overnight.flows.python")  # or the first attempt of each process would wait for it
 
 
 def _end_with_engine() -> None:
