@@ -3,17 +3,17 @@
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 from queue import Queue
 
 import pytest
 from tests.support.engine_process import eventually
+from tests.support.requests import attempt_of
 
-from overnight.agents import Agent, AgentDocument
+from overnight.embedded.slots import Slots
 from overnight.embedded.workers import Workers
-from overnight.executions import AttemptOutcome, Execution, FiringKind, Status
+from overnight.executions import AttemptOutcome
 from overnight.flows.call import Allowed
 from overnight.ports import RunReport, RunRequest
 
@@ -53,7 +53,6 @@ def forks_and_dies():
 def kills_itself():
     os.kill(os.getpid(), 9)
 """
-NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -67,28 +66,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 
 
 def request(flow: str, value: str | None = None, seconds: float = 60) -> RunRequest:
-    document = AgentDocument.model_validate({"name": "report", "flow": {"python": f"worker_flows:{flow}"}})
-    execution = Execution(
-        id=os.urandom(16).hex(),
-        agent_id="a",
-        agent="report",
-        status=Status.RUNNING,
-        kind=FiringKind.MANUAL,
-        dedupe_key="key:1",
-        agent_version=1,
-        created_at=NOW,
-    )
-    return RunRequest(
-        execution=execution,
-        agent=Agent(id="a", document=document, created_at=NOW, updated_at=NOW),
-        flow_json=None,
-        input={"input_value": value},
-        variables={},
-        api_key=None,
-        payload=None,
-        session_id="s",
-        timeout_seconds=seconds,
-    )
+    return attempt_of(f"worker_flows:{flow}", id_=os.urandom(16).hex(), seconds=seconds, input_value=value)
 
 
 def pid(workers: Workers) -> int:
@@ -222,3 +200,16 @@ def test_workers_that_die_and_start_all_the_time_are_all_replaced(tmp_path: Path
         assert all(workers.run(request("pid")).outcome is AttemptOutcome.SUCCEEDED for _ in range(8))
     finally:
         workers.close()
+
+
+def test_an_attempt_that_no_worker_takes_holds_no_slot(workers: Workers, monkeypatch: pytest.MonkeyPatch):
+    def refuses(request: RunRequest, done: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    slots = Slots(workers, 1)
+    monkeypatch.setattr(workers, "submit", refuses)
+
+    with pytest.raises(RuntimeError):
+        slots.fill(request("pid"), print)
+
+    assert slots.running == ()

@@ -2,45 +2,20 @@
 
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 from tests.support import lambdas
+from tests.support.requests import attempt_of
 
-from overnight.agents import Agent, AgentDocument
 from overnight.aws.runner import LOG_CHARACTERS, MARGIN_SECONDS, InProcessRunner
-from overnight.executions import AttemptOutcome, Execution, FiringKind, Status
+from overnight.executions import AttemptOutcome
 from overnight.flows.call import Allowed
-from overnight.ports import RunRequest
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ALLOWED = Allowed((), ("tests",))
 
 
 def request(flow, *, timeout=30.0, variables=None, **given):
-    document = AgentDocument.model_validate({"name": "agent", "flow": {"python": f"tests.support.lambdas:{flow}"}})
-    execution = Execution(
-        id="e" * 32,
-        agent_id="a",
-        agent="agent",
-        status=Status.RUNNING,
-        kind=FiringKind.MANUAL,
-        dedupe_key="k",
-        agent_version=1,
-        attempt=1,
-        created_at=NOW,
-    )
-    return RunRequest(
-        execution=execution,
-        agent=Agent(id="a", document=document, created_at=NOW, updated_at=NOW),
-        flow_json=None,
-        input=given,
-        variables=variables or {},
-        api_key=None,
-        payload=None,
-        session_id="s",
-        timeout_seconds=timeout,
-    )
+    return attempt_of(f"tests.support.lambdas:{flow}", seconds=timeout, variables=variables, **given)
 
 
 @pytest.fixture(autouse=True)

@@ -62,4 +62,8 @@ class Slots:
                 self.idle.set()
             self.freed()
 
-        self.workers.submit(request, ended)
+        try:
+            self.workers.submit(request, ended)
+        except BaseException:
+            self._attempts.pop(execution.id, None)  # or its lease would be renewed for good
+            raise
