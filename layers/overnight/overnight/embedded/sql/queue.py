@@ -156,7 +156,7 @@ class SqlWorkQueue:
         with self._lock:
             taken = (message.execution_id, message.attempt, message.kind) in self._taken.get(message.execution_id, ())
         if taken:
-            self._database.write(partial(self._done, message))
+            self._database.write(partial(self._all_done, [message]))
 
     def earliest(self, now: datetime) -> datetime | None:
         """When to receive again after all that was due has been taken, UTC; None for not before `wake`."""
@@ -274,11 +274,6 @@ class SqlWorkQueue:
             transaction.run_each(_CLAIM, claims)
         if rows.put:
             transaction.run_each(_PUT, [row for _, row in sorted(rows.put.items())])
-
-    def _done(self, message: Message, transaction: Transaction) -> None:
-        key = (message.execution_id, message.attempt, message.kind)
-        transaction.run(_DONE, execution_id=key[0], attempt=key[1], kind=key[2])
-        transaction.after_commit.append(partial(self._release, message.execution_id, message.attempt, message.kind))
 
     # What was taken
 
