@@ -250,7 +250,10 @@ class Executions:
                 written = [columns(execution) for execution in executions]
                 transaction.run_each(statement, written)
                 for execution, row in zip(executions, written, strict=True):
-                    self._parsed.keep(execution.id, row["body"], execution)
+                    if execution.status.terminal:
+                        self._parsed.drop(execution.id)
+                    else:
+                        self._parsed.keep(execution.id, row["body"], execution)
         if rows.attempts:
             transaction.run_each(_PUT_ATTEMPT, [_attempt(attempt) for attempt in rows.attempts])
         if rows.uses:

@@ -212,22 +212,23 @@ class SqlStore:
     def _prefetch(self, transaction: Transaction, needs: Needs, *, wait: bool) -> Needs:
         """Lock what is needed, and remember it. Who waits locks agents alone, in their order; verbs do the rest."""
         asked = {}
-        following = self._agents.following if needs.moved else None
+        following = self._agents.following if needs.moved and not wait else None
         if needs.agents:
             asked["agents"] = self._gates.locking(needs.agents, wait=wait)
-        if needs.sought and not wait:
-            asked["sought"] = self._executions.seeking(needs.sought)
-        if needs.moved and not wait:
-            asked["moved"] = self._executions.locking(needs.moved)
-        if following and not wait:
-            asked["followed"] = following.asked()
-        if needs.taken and not wait:
-            asked["taken"] = self._queue.taking(needs.taken)
+        if not wait:
+            if needs.sought:
+                asked["sought"] = self._executions.seeking(needs.sought)
+            if needs.moved:
+                asked["moved"] = self._executions.locking(needs.moved)
+            if following:
+                asked["followed"] = following.asked()
+            if needs.taken:
+                asked["taken"] = self._queue.taking(needs.taken)
         found = dict(zip(asked, transaction.all_of(*asked.values()), strict=True))
         agents = self._gates.locked(transaction, found.get("agents", ()))
         if "sought" in found:
             self._executions.sought(transaction, needs.sought, found["sought"])
-        if following and "followed" in found:
+        if following:
             self._agents.followed(transaction, following, found["followed"])
         if "taken" in found:
             self._executions.locked(transaction, self._queue.taken(transaction, found["taken"]))
