@@ -18,7 +18,7 @@ from overnight.agents import Agent, AgentDocument, AgentState, AgentStatus, Slot
 from overnight.aws.sqs import SqsWorkQueue
 from overnight.embedded.sql import SqlAlarmClock, SqlStore, SqlWorkQueue, open_database
 from overnight.executions import Attempt, AttemptOutcome, Execution, Firing, FiringKind, Message, Status
-from overnight.ports import Admission, Admitted, Change, Revision, Transition
+from overnight.ports import Admission, Admitted, Change, Decide, Revision, Transition
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -227,7 +227,18 @@ class World:
     def admit(self, agent: Agent, firing: Firing | None = None, **fields: Any) -> Admitted:
         """Let a firing in: a slot in the state, a message in the queue; or at once terminal, where `fields` say so."""
         firing = firing or self.firing(agent)
+        return self.store.admit(firing, self.letting_in(firing, **fields))
 
+    def admit_named(self, ref: str, key: str | None = None) -> Admitted:
+        """The same for the agent of that id or name, by a firing of that key."""
+
+        def asked(agent_id: str) -> tuple[Firing, Decide]:
+            firing = Firing(agent_id=agent_id, kind=FiringKind.MANUAL, dedupe_key=key or self.fresh("manual"))
+            return firing, self.letting_in(firing)
+
+        return self.store.admit_named(ref, asked)
+
+    def letting_in(self, firing: Firing, **fields: Any) -> Decide:
         def decide(agent: Agent, state: AgentState) -> Admission:
             execution = self.execution(agent, firing, **fields)
             if execution.status is not Status.PENDING or execution.due:
@@ -236,7 +247,7 @@ class World:
             moved = state.model_copy(update={"running": running})
             return Admission(execution, Transition(moved, (self.message(execution),)))
 
-        return self.store.admit(firing, decide)
+        return decide
 
     def started(self, agent: Agent, **fields: Any) -> Execution:
         execution = self.admit(agent, **fields).execution

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from overnight.agents import Armed
 from overnight.errors import AgentNotFound, ExecutionNotFound, LineFull
 from overnight.executions import FiringKind, Reason, Status
-from overnight.ports import Admission, Transition
+from overnight.ports import Admission, ExecutionFilter, Transition
 
 
 def test_a_firing_becomes_an_execution_a_slot_and_a_message_as_one(world):
@@ -50,6 +50,48 @@ def test_a_refusal_leaves_no_record(world):
         world.store.execution(firing.execution_id)
     assert world.state(agent).rev == 0
     assert not world.admit(agent, firing).duplicate
+
+
+def test_an_agent_is_let_in_by_its_name_or_its_id(world):
+    agent = world.agent("daily")
+    for ref in ("daily", agent.id, "daily"):
+        admitted = world.admit_named(ref)
+        assert admitted.execution.agent_id == agent.id
+        assert admitted.execution.id in world.state(agent).running
+    assert world.admit_named("daily", "key:1").execution == world.admit_named(agent.id, "key:1").execution
+    with pytest.raises(AgentNotFound):
+        world.admit_named("nightly")
+
+
+def test_a_name_means_the_agent_that_has_it_now(world):
+    first = world.agent("daily")
+    assert world.admit_named("daily", "key:1").execution.agent_id == first.id
+    world.edit(first, version=2, document=world.document("nightly"))
+    with pytest.raises(AgentNotFound):
+        world.admit_named("daily", "key:1")
+    second = world.agent("daily")
+    admitted = world.admit_named("daily", "key:1")
+    assert not admitted.duplicate
+    assert admitted.execution.agent_id == second.id
+    assert world.admit_named("nightly", "key:1").execution.agent_id == first.id
+    world.edit(second, version=2, deleted_at=world.now())
+    with pytest.raises(AgentNotFound):
+        world.admit_named("daily", "key:1")
+
+
+def test_a_name_whose_agent_is_gone_for_good_means_the_next_one(world):
+    first = world.agent("daily")
+    world.store.revise(world.admit_named("daily").execution.id, world.start)
+    world.edit(first, version=2, deleted_at=world.now())
+    for execution in world.store.executions(ExecutionFilter(agent_id=first.id)).items:
+        world.store.revise(execution.id, world.end)
+    world.now.pass_(days=31)
+    world.store.prune(world.now(), 100)
+    assert world.store.forget_agent(first.id)
+    second = world.agent("daily")
+    assert world.admit_named("daily").execution.agent_id == second.id
+    with pytest.raises(AgentNotFound):
+        world.admit_named(first.id)
 
 
 @pytest.mark.parametrize("answer", ["refuses", "drops"])

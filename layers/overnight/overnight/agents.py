@@ -166,6 +166,10 @@ class Agent(Word):
         """The handle in API and CLI."""
         return self.document.name
 
+    def answers_to(self, ref: str) -> bool:
+        """Whether it is the one of that id or name; a deleted one has no name any more."""
+        return ref == self.id or (ref == self.name and self.deleted_at is None)
+
     @property
     def retain_until(self) -> datetime | None:
         """Until when what is left of it is kept, once it is deleted (UTC)."""

@@ -46,6 +46,7 @@ __all__ = [
     "BlobStore",
     "Change",
     "Courier",
+    "Decide",
     "Delivery",
     "DueAgent",
     "DueExecution",
@@ -92,6 +93,10 @@ class Admission(NamedTuple):
 
     execution: Execution
     transition: Transition
+
+
+Decide = Callable[[Agent, AgentState], Admission | None]
+"""What a firing becomes, asked within the gate; None for nothing."""
 
 
 class Admitted(NamedTuple):
@@ -231,7 +236,7 @@ class Store(Protocol):
 
     # The three ways to write
 
-    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
+    def admit(self, firing: Firing, decide: Decide) -> Admitted | None:
         """Insert the execution that `decide` makes of the firing, and move the state.
 
         The insert is the dedupe: where the execution is there already, it is returned as a duplicate, and the state is
@@ -239,6 +244,9 @@ class Store(Protocol):
         `gathered[…].ids`, or it counts there) is inserted in the same write as that state, or not at all.
         Raises AgentNotFound, and whatever `decide` raises.
         """
+
+    def admit_named(self, ref: str, asked: Callable[[str], tuple[Firing, Decide]]) -> Admitted | None:
+        """`admit` for the agent of that id or name; what is asked for its id, and may be asked for again."""
 
     def transition(
         self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]

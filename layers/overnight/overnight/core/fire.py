@@ -17,7 +17,7 @@ from overnight.core.payloads import encoded, hold
 from overnight.core.settle import published, settle
 from overnight.errors import AgentNotFound, Conflict, IdempotencyMismatch, LineFull, RateLimited
 from overnight.executions import Execution, Firing, FiringKind, execution_id
-from overnight.ports import Admission, Admitted, Ports, Transition
+from overnight.ports import Admission, Admitted, Decide, Ports, Transition
 
 __all__ = ["admit", "carried_out", "tick", "trigger", "walk"]
 
@@ -47,20 +47,24 @@ def trigger(
         LineFull: too many wait already.
         IdempotencyMismatch: the key was used with another body.
     """
-    agent = ports.store.agent(ref)
     body = hashlib.sha256(encoded([dict(input or {}), payload, test])).hexdigest() if idempotency_key else None
     key = f"key:{idempotency_key}" if idempotency_key else f"manual:{ports.new_id()}"
-    owner = execution_id(agent.id, key)
-    firing = Firing(
-        agent_id=agent.id,
-        kind=FiringKind.MANUAL,
-        dedupe_key=key,
-        payload=hold(ports.blobs, payload, owner),
-        input=hold(ports.blobs, dict(input), owner) if input else None,
-        body_sha256=body,
-        test=test,
-    )
-    admitted = admit(ports, firing)
+    now = ports.now()
+
+    def asked(agent_id: str) -> tuple[Firing, Decide]:
+        owner = execution_id(agent_id, key)
+        firing = Firing(
+            agent_id=agent_id,
+            kind=FiringKind.MANUAL,
+            dedupe_key=key,
+            payload=hold(ports.blobs, payload, owner),
+            input=hold(ports.blobs, dict(input), owner) if input else None,
+            body_sha256=body,
+            test=test,
+        )
+        return firing, lambda agent, state: decide(agent, state, firing, now)
+
+    admitted = _let_in(ports, partial(ports.store.admit_named, ref, asked), agent=ref, kind=FiringKind.MANUAL)
     if admitted is None:
         raise AgentNotFound(ref)
     if admitted.duplicate and admitted.execution.body_sha256 != body:
@@ -81,16 +85,16 @@ def admit(
     def gate(agent: Agent, state: AgentState) -> Admission | None:
         return decide(agent, check(agent, state) if check else state, firing, now)
 
+    admitting = partial(ports.store.admit, firing, gate)
+    return _let_in(ports, admitting, agent_id=firing.agent_id, kind=firing.kind, trigger=firing.trigger)
+
+
+def _let_in(ports: Ports, admitting: Callable[[], Admitted | None], **facts: str | None) -> Admitted | None:
+    """Admit, and tell how that went."""
     try:
-        admitted = ports.store.admit(firing, gate)
+        admitted = admitting()
     except (Conflict, LineFull, RateLimited) as refusal:
-        ports.observe(
-            "execution.refused",
-            agent_id=firing.agent_id,
-            kind=firing.kind,
-            trigger=firing.trigger,
-            code=refusal.code,
-        )
+        ports.observe("execution.refused", **facts, code=refusal.code)
         raise
     carried_out(ports, admitted)
     return admitted

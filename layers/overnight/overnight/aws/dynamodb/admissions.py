@@ -11,20 +11,17 @@ by itself, or further on, was accepted: then the firing is a duplicate.
 An event that is gathered is counted by the state and has a row, so those two are written as one.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-from overnight.agents import Agent, AgentState
+from overnight.agents import AgentState
 from overnight.aws.dynamodb.executions import Executions
 from overnight.aws.dynamodb.gates import Gate, Gates, Stale
 from overnight.aws.dynamodb.table import Refused
 from overnight.aws.dynamodb.tries import tries
 from overnight.executions import Execution, Firing, Status
-from overnight.ports import Admission, Admitted, Revision, Transition
+from overnight.ports import Admission, Admitted, Decide, Revision, Transition
 
 __all__ = ["Admissions"]
-
-Decide = Callable[[Agent, AgentState], Admission | None]
 
 
 class _Row(NamedTuple):

@@ -30,9 +30,9 @@ from overnight.aws.dynamodb.tries import tries
 from overnight.aws.dynamodb.uses import Uses
 from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
-    Admission,
     Admitted,
     Change,
+    Decide,
     Delivery,
     DueAgent,
     DueExecution,
@@ -126,9 +126,13 @@ class DynamoStore:
 
     # The three ways to write, and the one that spans two
 
-    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
+    def admit(self, firing: Firing, decide: Decide) -> Admitted | None:
         """Insert the execution that `decide` makes of the firing, and move the state."""
         return self._admissions.admit(firing, decide)
+
+    def admit_named(self, ref: str, asked: Callable[[str], tuple[Firing, Decide]]) -> Admitted | None:
+        """`admit` for the agent of that id or name."""
+        return self.admit(*asked(self.agent(ref).id))
 
     def transition(
         self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]

@@ -140,6 +140,8 @@ class Agents:
         self.following: Question | None = None
         """Which subscribers a transaction asked for last: like ones do well to ask for them ahead."""
         self._version = lru_cache(maxsize=PARSED)(self._read_version)
+        self.id_of = lru_cache(maxsize=PARSED)(self._id_of)
+        """The id of the agent of that id or name, as it was when last looked for. Raises AgentNotFound."""
 
     # Within a transaction
 
@@ -215,6 +217,9 @@ class Agents:
         """The agent of that id or name; a deleted one by its id only. Raises AgentNotFound."""
         rows = self._database.read(lambda reading: reading.all(_READ, ref=ref))
         return self._gates.agent(referred(rows, ref)[1])
+
+    def _id_of(self, ref: str) -> str:
+        return self.get(ref).id
 
     def version(self, agent_id: str, version: int) -> Agent:
         """The agent as it was at that version. Raises AgentNotFound."""

@@ -19,11 +19,12 @@ from overnight.embedded.sql.queue import SqlWorkQueue
 from overnight.embedded.sql.schema import DUE, states
 from overnight.embedded.sql.statement import Statement
 from overnight.embedded.sql.uses import Uses
+from overnight.errors import AgentNotFound
 from overnight.executions import Attempt, Event, Execution, Firing, Message, Pending, Stretch, Tick
 from overnight.ports import (
-    Admission,
     Admitted,
     Change,
+    Decide,
     Delivery,
     DueAgent,
     DueExecution,
@@ -46,6 +47,10 @@ _DUE_AGENTS = Statement(
     .limit(bindparam("most"))
 )
 _ONE = Statement(select(literal(1)))
+
+
+class _Another(Exception):
+    """The agent that was thought to have a name has it no more."""
 
 
 class SqlStore:
@@ -147,11 +152,28 @@ class SqlStore:
 
     # The three ways to write, and the one that spans two
 
-    def admit(self, firing: Firing, decide: Callable[[Agent, AgentState], Admission | None]) -> Admitted | None:
+    def admit(self, firing: Firing, decide: Decide) -> Admitted | None:
         """Insert the execution that `decide` makes of the firing, and move the state."""
+        return self._admit(firing, decide, firing.agent_id)
 
+    def admit_named(self, ref: str, asked: Callable[[str], tuple[Firing, Decide]]) -> Admitted | None:
+        """`admit` for the agent of that id or name: the one it was when last looked for, if it still is."""
+        while True:
+            try:
+                return self._admit(*asked(self._agents.id_of(ref)), ref)
+            except _Another:
+                self._agents.id_of.cache_clear()
+
+    def _admit(self, firing: Firing, decide: Decide, ref: str) -> Admitted | None:
         def work(transaction: Transaction) -> Admitted | None:
-            gate = self._gates.lock(transaction, firing.agent_id)
+            try:
+                gate = self._gates.lock(transaction, firing.agent_id)
+            except AgentNotFound:
+                if ref != firing.agent_id:
+                    raise _Another from None
+                raise
+            if not gate.agent.answers_to(ref):
+                raise _Another
             try:
                 admission = decide(gate.agent, gate.state)
             except Exception:
