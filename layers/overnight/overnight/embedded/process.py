@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import select
 import time
 from multiprocessing.connection import wait
@@ -73,7 +74,7 @@ class Process:
     def carry_out(self, call: Call, seconds: float) -> worker.Answer:
         """Have a call carried out. Raises TimeoutError after so long, and Gone; then it is to be ended."""
         with contextlib.suppress(OSError):  # it is gone, then
-            self._connection.send(call)
+            self._connection.send_bytes(pickle.dumps(call))
         answer: worker.Answer = self._answer(seconds)
         return answer
 
@@ -100,7 +101,7 @@ class Process:
         # A process that the flow has left behind may hold the pipe open, so that it doesn't end with ours.
         if self._connection.fileno() in ready or self._connection.poll():
             with contextlib.suppress(EOFError, OSError):
-                return self._connection.recv()
+                return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - of our own process
         wait([self._exit], EXIT_SECONDS)  # its exit code tells why
         raise Gone
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -38,13 +39,13 @@ def serve(calls: "connections.Connection[Any, Any]", allowed: Allowed, log: str)
     """
     _prepare()
     output = _Output(log)
-    calls.send(None)  # it takes them from now on
+    calls.send_bytes(pickle.dumps(None))  # it takes them from now on
     while True:
         try:
-            call = calls.recv()
+            call = pickle.loads(calls.recv_bytes())  # noqa: S301 - of our own engine
         except EOFError:
             return
-        calls.send(_carried_out(call, allowed, output))
+        calls.send_bytes(pickle.dumps(_carried_out(call, allowed, output)))
 
 
 def log_tail(path: Path) -> str:

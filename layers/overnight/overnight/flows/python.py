@@ -57,7 +57,7 @@ def run(call: Call, flow: PythonFlow, allowed: Allowed) -> Result:
     with _environment(call.variables):
         target = load(flow.target, allowed)
         try:
-            returned = _called(target, call)
+            returned = _called(target, call, flow.target, allowed)
             if inspect.isawaitable(returned):
                 returned = run_in_loop(_awaited(returned))
         except FlowFailure:
@@ -146,7 +146,7 @@ def _imported(name: str) -> Any:
         raise failure from error
 
 
-def _called(target: Any, call: Call) -> Any:
+def _called(target: Any, call: Call, name: str, allowed: Allowed) -> Any:
     context = Context(
         execution_id=call.execution_id,
         agent=call.agent,
@@ -162,7 +162,7 @@ def _called(target: Any, call: Call) -> Any:
         raise permanent(
             "NotCallable", f"{type(target).__name__} is neither callable nor a graph with invoke or ainvoke."
         )
-    match _takes_context(target):
+    match _takes_context(name, allowed):
         case "positional":
             return target(context)
         case "keyword":
@@ -177,9 +177,11 @@ def _invocation(target: Any) -> Callable[..., Any] | None:
     return getattr(target, "ainvoke", None) or getattr(target, "invoke", None)
 
 
-def _takes_context(target: Callable[..., Any]) -> Literal["positional", "keyword", "nothing"]:
+@lru_cache(maxsize=256)
+def _takes_context(target: str, allowed: Allowed) -> Literal["positional", "keyword", "nothing"]:
+    """How the callable that is loaded so wants the run's context."""
     try:
-        parameters = list(inspect.signature(target).parameters.values())
+        parameters = list(inspect.signature(load(target, allowed)).parameters.values())
     except (TypeError, ValueError):  # a builtin without a signature
         return "nothing"
     required = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
