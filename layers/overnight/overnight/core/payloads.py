@@ -12,10 +12,12 @@ __all__ = ["INLINE_BYTES", "encoded", "hold", "opened"]
 INLINE_BYTES = 1_024
 """What a record holds itself; it keeps an execution's row under 4 KB with all that may be in it."""
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def encoded(value: JsonValue) -> bytes:
     """Canonical JSON: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _JSON.encode(value).encode("utf-8", "surrogatepass")
 
 
 def hold(blobs: BlobStore, value: JsonValue, owner: str) -> Held | None:

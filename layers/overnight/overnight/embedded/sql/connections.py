@@ -8,9 +8,10 @@ would keep the locks of a machine that lost its network for two hours.
 import logging
 import select
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
@@ -98,6 +99,7 @@ class Connections:
             timeout=WAIT_SECONDS,
             recycle=RENEW_SECONDS,
             use_lifo=True,  # what is not needed grows old
+            reset_on_return=None,  # `borrowed` does that where there is anything to reset
         )
         event.listen(self._pool, "checkout", _refuse_what_ended)
         self._away = False
@@ -133,6 +135,9 @@ class Connections:
                 fairy.invalidate(error)
             raise
         finally:
+            if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                with suppress(psycopg.Error):
+                    connection.rollback()
             if connection.closed and fairy.is_valid:
                 fairy.invalidate()
             fairy.close()
