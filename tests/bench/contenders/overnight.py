@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.contenders.contender import THREADS, Contender, Tally
+from tests.bench.contenders.contender import THREADS, Contender, Tally, at_once
 from tests.bench.setting import agent, engine
 
 from overnight.core import fire
@@ -64,8 +63,7 @@ class Peer(Contender):
 
 def trigger_many(opened: Engine, executions: int, threads: int) -> None:
     """Fire so many times, all agents in turn."""
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda n: fire.trigger(opened.ports, f"nothing-{n % AGENTS}"), range(executions)))
+    at_once(lambda number: fire.trigger(opened.ports, f"nothing-{number % AGENTS}"), executions, threads)
 
 
 def _answer(sibling: "subprocess.Popen[str]") -> None:

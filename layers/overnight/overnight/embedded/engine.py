@@ -117,7 +117,7 @@ class Engine:
         self._stopped = threading.Event()
         self._alarm_wake = threading.Event()
         self._dispatch_wake = threading.Event()
-        self._asked = threading.Event()
+        self._asked = False
         self._begins_no_more = threading.Event()
         self._outcomes = Outcomes(ports, partial(self._tell, "finish"), self._answers, self._stopped)
         tell, guard = partial(self._tell, "dispatch"), partial(self._guard, "dispatch")
@@ -211,10 +211,11 @@ class Engine:
 
     def wake_dispatch(self) -> None:
         """A message was sent here: look whether it is due, or have the others look, when there is no slot for it."""
-        self._asked.set()
-        self._dispatch_wake.set()
+        self._asked = True
         if self._slots.full or self._draining.is_set():
             self._tell_others(MESSAGES)
+        else:
+            self._dispatch_wake.set()
 
     def hear(self, what: str) -> None:
         """What another engine told."""
@@ -225,7 +226,7 @@ class Engine:
         if word != MESSAGES:
             self._alarm_wake.set()
         if word != ALARMS:
-            self._asked.set()
+            self._asked = True
             self._dispatch_wake.set()
 
     def warm(self, seconds: float, *, langflow: bool = False) -> bool:
@@ -301,9 +302,9 @@ class Engine:
             most = 0
             if draining:
                 self._begins_no_more.set()
-            elif free and (self._asked.is_set() or look_at is None or look_at <= self.ports.now()):
+            elif free and (self._asked or look_at is None or look_at <= self.ports.now()):
                 most, look_at = free, None
-                self._asked.clear()
+                self._asked = False
             with self._guard("dispatch"):
                 started, messages = self._turns.turn(self._outcomes.take(), most)
             if most and (behind := len(messages) == most):

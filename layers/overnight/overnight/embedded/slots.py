@@ -19,7 +19,8 @@ class Slots:
     def __init__(self, workers: Workers, count: int) -> None:
         self.count = count
         self.workers = workers
-        self._free = threading.BoundedSemaphore(count)
+        self._free = count
+        self._lock = threading.Lock()
         self._attempts: dict[str, int] = {}
         self.idle = threading.Event()
         """Set as soon as nothing runs here."""
@@ -38,15 +39,14 @@ class Slots:
 
     def take(self) -> int:
         """Take all free slots; how many they are."""
-        taken = 0
-        while self._free.acquire(blocking=False):
-            taken += 1
+        with self._lock:
+            taken, self._free = self._free, 0
         return taken
 
     def give_back(self, count: int) -> None:
         """Free that many slots that were taken and not needed."""
-        if count:
-            self._free.release(count)
+        with self._lock:
+            self._free += count
 
     def fill(self, request: RunRequest, done: Callable[[RunReport], None]) -> None:
         """Run an attempt in a slot that was taken, which is free as soon as `done` was told how it ended."""
@@ -57,7 +57,7 @@ class Slots:
         def ended(report: RunReport) -> None:
             done(report)
             self._attempts.pop(execution.id, None)
-            self._free.release()
+            self.give_back(1)
             if not self._attempts:
                 self.idle.set()
             self.freed()
