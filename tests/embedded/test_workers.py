@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 from queue import Queue
+from threading import Event
 
 import pytest
 from tests.support.engine_process import eventually
@@ -42,6 +44,9 @@ def waits_for_it(context):
     for child in psutil.Process().children():
         child.wait()
 
+def is_a_page():
+    return "x" * 2_000
+
 def is_large():
     return "x" * 5_000_000
 
@@ -52,21 +57,47 @@ def forks_and_dies():
 
 def kills_itself():
     os.kill(os.getpid(), 9)
+
+def meets(context):
+    folder, others = context.input_value.split()
+    (pathlib.Path(folder) / context.execution_id).touch()
+    while len(list(pathlib.Path(folder).iterdir())) < int(others):
+        time.sleep(0.01)
 """
 
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """One worker, so that what one attempt leaves behind meets the next."""
+    yield from opened(tmp_path_factory, 1)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Four of them, which have all run something."""
+    for workers in opened(tmp_path_factory, 4):
+        meet(workers, tmp_path_factory.mktemp("meeting"))
+        yield workers
+
+
+def opened(tmp_path_factory: pytest.TempPathFactory, count: int) -> Iterator[Workers]:
     folder = tmp_path_factory.mktemp("workers")
     (folder / "worker_flows.py").write_text(FLOWS)
-    opened = Workers(1, Allowed((str(folder),)), folder / "running")
-    yield opened
-    opened.close()
+    workers = Workers(count, Allowed((str(folder),)), folder / "running")
+    yield workers
+    workers.close()
 
 
 def request(flow: str, value: str | None = None, seconds: float = 60) -> RunRequest:
     return attempt_of(f"worker_flows:{flow}", id_=os.urandom(16).hex(), seconds=seconds, input_value=value)
+
+
+def meet(workers: Workers, folder: Path) -> None:
+    """Four attempts, each of which waits for all of them."""
+    ended: Queue[AttemptOutcome] = Queue()
+    for _ in range(4):
+        workers.submit(request("meets", f"{folder} 4"), lambda report: ended.put(report.outcome))
+    assert [ended.get(timeout=30) for _ in range(4)] == [AttemptOutcome.SUCCEEDED] * 4
 
 
 def pid(workers: Workers) -> int:
@@ -77,6 +108,36 @@ def pid(workers: Workers) -> int:
 
 def test_attempts_run_in_one_process_after_the_other(workers: Workers):
     assert pid(workers) == pid(workers) != os.getpid()
+
+
+def test_the_process_that_was_used_last_is_used_next(four: Workers):
+    used = set()
+    for _ in range(4):
+        used.add(pid(four))
+        time.sleep(0.02)  # it has nothing to do by then
+    assert len(used) == 1
+
+
+def test_attempts_that_take_their_time_run_at_once(four: Workers, tmp_path: Path):
+    meet(four, tmp_path)
+
+
+def test_more_processes_are_used_where_attempts_queue_up(four: Workers):
+    ended: Queue[str | None] = Queue()
+    for _ in range(500):  # each takes less than a moment, and all together take many
+        four.submit(request("pid"), lambda report: ended.put(report.text))
+    assert len({ended.get(timeout=30) for _ in range(500)}) > 1
+
+
+@pytest.mark.parametrize(("flow", "value"), [("says", "hello"), ("is_a_page", None), ("kills_itself", None)])
+def test_what_is_kept_of_an_attempt_keeps_no_other_waiting(four: Workers, flow: str, value: str | None):
+    kept, ended = Event(), Queue[str | None]()
+    four.submit(request(flow, value), lambda _: kept.wait(30))
+    try:
+        four.submit(request("pid"), lambda report: ended.put(report.text))
+        assert ended.get(timeout=20)
+    finally:
+        kept.set()
 
 
 def test_what_an_attempt_prints_is_its_own(workers: Workers):

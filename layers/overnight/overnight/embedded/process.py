@@ -5,6 +5,7 @@ import os
 import pickle
 import select
 import time
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -13,7 +14,13 @@ from typing import Any, NamedTuple
 from overnight.embedded import worker
 from overnight.flows.call import Allowed, Call
 
-__all__ = ["End", "Gone", "Process"]
+__all__ = ["MOMENT_SECONDS", "End", "Gone", "Process"]
+
+MOMENT_SECONDS = 0.001
+"""What takes no longer than this keeps nobody waiting."""
+
+SLIGHT_BYTES = 250
+"""An answer as small as this has less than a kilobyte of JSON in it, and so nothing that goes to the blob store."""
 
 EXIT_SECONDS = 1.0
 """How long a process that has closed its pipe may take to end."""
@@ -69,13 +76,19 @@ class Process:
 
     def ready(self) -> None:
         """Wait until it takes calls. Raises Gone."""
-        self._answer(None)
+        self._answer(None, lambda: None)
 
-    def carry_out(self, call: Call, seconds: float) -> worker.Answer:
-        """Have a call carried out. Raises TimeoutError after so long, and Gone; then it is to be ended."""
+    def carry_out(self, call: Call, seconds: float, late: Callable[[], None]) -> worker.Answer:
+        """Have a call carried out; `late` is called when that takes longer than a moment, or gives much to be kept.
+
+        Raises TimeoutError after so long, and Gone; then it is to be ended.
+        """
         with contextlib.suppress(OSError):  # it is gone, then
             self._connection.send_bytes(pickle.dumps(call))
-        answer: worker.Answer = self._answer(seconds)
+        given = self._answer(seconds, late)
+        if len(given) > SLIGHT_BYTES:
+            late()
+        answer: worker.Answer = pickle.loads(given)  # noqa: S301 - of our own process
         return answer
 
     def kill(self) -> None:
@@ -94,14 +107,18 @@ class Process:
             os.close(self._exit)
         return End(exitcode, worker.log_tail(self._log))
 
-    def _answer(self, seconds: float | None) -> Any:
-        ready = {descriptor for descriptor, _ in self._events.poll(None if seconds is None else seconds * 1_000)}
-        if not ready:
+    def _answer(self, seconds: float | None, late: Callable[[], None]) -> bytes:
+        events = self._events.poll(MOMENT_SECONDS * 1_000)
+        if not events:
+            late()
+            events = self._events.poll(None if seconds is None else max(0.0, seconds - MOMENT_SECONDS) * 1_000)
+        if not events:
             raise TimeoutError
+        ready = {descriptor for descriptor, _ in events}
         # A process that the flow has left behind may hold the pipe open, so that it doesn't end with ours.
         if self._connection.fileno() in ready or self._connection.poll():
             with contextlib.suppress(EOFError, OSError):
-                return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - of our own process
+                return self._connection.recv_bytes()
         wait([self._exit], EXIT_SECONDS)  # its exit code tells why
         raise Gone
 

@@ -5,28 +5,20 @@ has imported lfx, which takes seconds, once. A worker that dies costs its attemp
 """
 
 import atexit
-import importlib.util
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from queue import SimpleQueue
 
 from overnight.agents import LangflowFlow
-from overnight.embedded.process import End, Gone, Process
-from overnight.executions import AttemptOutcome, Failure
-from overnight.flows.call import Allowed, Call
-from overnight.flows.requests import called, reported, timed_out
+from overnight.embedded.pool import Pool, Task
+from overnight.executions import AttemptOutcome
+from overnight.flows.call import Allowed
+from overnight.flows.requests import called
 from overnight.ports import RunReport, RunRequest
 
 __all__ = ["Workers"]
-
-CLOSE_SECONDS = 2.0
-"""How long the end of an engine waits for processes that are being started."""
 
 
 class Workers:
@@ -44,10 +36,10 @@ class Workers:
         for left_over in logs.iterdir():
             left_over.unlink()
         self._pools = {
-            kind: _Pool(kind, [logs / f"{kind}-{number}" for number in range(count)], allowed)
+            kind: Pool(kind, [logs / f"{kind}-{number}" for number in range(count)], allowed)
             for kind in ("plain", "langflow")
         }
-        self._running: dict[str, _Task] = {}
+        self._running: dict[str, Task] = {}
         self._lock = threading.Lock()
         self._closed = False
         atexit.register(self.close)  # Python waits at its end for processes, unless they may have none of their own
@@ -91,7 +83,7 @@ class Workers:
                 self._running.pop(id_, None)
             done(report)
 
-        task = _Task(called(request), request.timeout_seconds, ended)
+        task = Task(called(request), request.timeout_seconds, ended)
         with self._lock:
             closed = self._closed
             if not closed:
@@ -122,173 +114,3 @@ class Workers:
         self.interrupt()
         for pool in self._pools.values():
             pool.close()
-
-
-class _Task:
-    """An attempt that is to run; `done` is told, once, how it ended."""
-
-    __slots__ = ("_begun", "_lock", "_process", "call", "done", "ending", "seconds")
-
-    def __init__(self, call: Call, seconds: float, done: Callable[[RunReport], None]) -> None:
-        self.call = call
-        self.seconds = seconds
-        self.done = done
-        self.ending: AttemptOutcome | None = None
-        """How it was told to end."""
-        self._begun = False
-        self._process: Process | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process that it runs in."""
-        process = self._process
-        return process.pid if process else None
-
-    def begin(self, process: Process) -> bool:
-        """Note that it runs there; False where it was told to end before."""
-        with self._lock:
-            if self.ending is None:
-                self._begun, self._process = True, process
-            return self._begun
-
-    def leave(self) -> None:
-        """Note that it runs no more: nobody kills its process from now on."""
-        with self._lock:
-            self._process = None
-
-    def end(self, outcome: AttemptOutcome, failure: Failure | None = None) -> None:
-        """Kill the process that it runs in, or have it not begin."""
-        with self._lock:
-            if self.ending is not None:
-                return
-            self.ending = outcome
-            if self._process is not None:
-                self._process.kill()
-            begun = self._begun
-        if not begun:
-            self.done(RunReport(outcome, failure=failure))
-
-
-class _Pool:
-    """Processes of one kind, which start when one is first needed; a thread keeps each of them."""
-
-    def __init__(self, kind: str, logs: list[Path], allowed: Allowed) -> None:
-        self._context = _context(kind)
-        self._logs = logs
-        self._allowed = allowed
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._keepers: list[threading.Thread] = []
-        self._lock = threading.Lock()
-        self._retired = False
-        self.ready = threading.Event()
-        """Set when one of them takes calls."""
-
-    def begin(self) -> None:
-        """Start them, once, in the background."""
-        with self._lock:
-            if self._keepers or self._retired:
-                return
-            self._keepers = [
-                threading.Thread(target=self._keep, args=(log,), name=log.name, daemon=True) for log in self._logs
-            ]
-            for keeper in self._keepers:
-                keeper.start()
-
-    def put(self, task: _Task) -> None:
-        """Have it run as soon as one of them is free."""
-        self.begin()
-        self._tasks.put(task)
-
-    def retire(self) -> None:
-        """Replace none that dies."""
-        with self._lock:
-            self._retired = True
-
-    def close(self) -> None:
-        """End them; one that is only being started ends by itself, afterwards."""
-        self.retire()
-        for _ in self._keepers:
-            self._tasks.put(None)
-        deadline = time.monotonic() + CLOSE_SECONDS
-        for keeper in self._keepers:
-            keeper.join(max(0.0, deadline - time.monotonic()))
-
-    def _keep(self, log: Path) -> None:
-        """Have a process there, ahead of need, and give it one task after the other."""
-        process = self._ahead(log)
-        while (task := self._tasks.get()) is not None:
-            if process is not None and not process.is_free:  # it died while it had nothing to do
-                process.end()
-                process = None
-            try:
-                process = process or self._started(log)
-            except Exception as error:  # noqa: BLE001 - whatever keeps it from starting, the attempt has an end
-                message = f"no worker process could be started: {error or type(error).__name__}"
-                task.end(AttemptOutcome.LOST, Failure(type="WorkerNotStarted", message=message))
-            else:
-                if task.begin(process):
-                    process = _carried_out(task, process) or self._ahead(log)
-        if process is not None:
-            process.end()
-
-    def _ahead(self, log: Path) -> Process | None:
-        """A process for what will come, if one can be started; if not, what comes is told."""
-        if not self._retired:
-            with suppress(Exception):
-                return self._started(log)
-        return None
-
-    def _started(self, log: Path) -> Process:
-        process = Process(self._context, self._allowed, log)
-        try:
-            process.ready()
-        except Gone:
-            raise OSError(f"it ended at once, with {process.end()}") from None
-        self.ready.set()
-        return process
-
-
-def _carried_out(task: _Task, process: Process) -> Process | None:
-    """Have a process carry out a task that has begun there; the process, unless it is gone."""
-    report: RunReport | None = None
-    outcome, failure = AttemptOutcome.LOST, None
-    try:
-        report = reported(*process.carry_out(task.call, task.seconds))
-    except TimeoutError:
-        outcome, failure = AttemptOutcome.TIMED_OUT, timed_out(task.seconds)
-    except Gone:
-        pass
-    except Exception as error:  # noqa: BLE001 - what the flow gave can't be carried here
-        message = f"its result can't be read: {error}"
-        outcome, failure = AttemptOutcome.FAILED, Failure(type=type(error).__name__, message=message, retryable=False)
-    task.leave()
-    if report is not None and task.ending is None:
-        task.done(report)
-        return process
-    end = process.end()
-    if report is None:
-        if task.ending is not None:
-            outcome, failure = task.ending, None
-        elif outcome is AttemptOutcome.LOST:
-            failure = _died(end)
-        report = RunReport(outcome, failure=failure, log=end.printed)
-    task.done(report)
-    return None
-
-
-def _died(end: End) -> Failure:
-    return Failure(
-        type="WorkerDied",
-        message=f"its worker process died ({end}): it was killed, ran out of memory, or the flow ended it",
-    )
-
-
-def _context(kind: str) -> BaseContext:
-    """How processes are started: anew, or forked from one that has lfx."""
-    if kind == "plain" or "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    if importlib.util.find_spec("lfx") is not None:
-        context.set_forkserver_preload(["overnight.embedded.preloaded"])
-    return context
