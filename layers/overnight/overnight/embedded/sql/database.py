@@ -3,7 +3,6 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -85,8 +84,7 @@ class Due(NamedTuple):
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """The rows that work begins with, so that a database can read, and lock, those of many callers at once."""
 
     agents: frozenset[str] = frozenset()
@@ -95,7 +93,7 @@ class Needs:
     """The executions that it looks for."""
     moved: frozenset[str] = frozenset()
     """The executions that it may move."""
-    taken: "Due | None" = None
+    taken: Due | None = None
     """The messages that it begins with, and the executions that they are about."""
 
 

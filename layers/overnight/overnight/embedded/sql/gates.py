@@ -5,11 +5,10 @@ grow with the number of callers who share the transaction.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, delete, insert, select, update
 
@@ -57,8 +56,7 @@ _DELETE = Statement(delete(states).where(states.c.agent_id == bindparam("agent_i
 _PUT_OFF = Statement(update(states).where(states.c.agent_id == bindparam("key")).values({"due": bindparam("until")}))
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """An agent, its state, and which edition of the agent's row this is."""
 
     agent: Agent
