@@ -44,7 +44,8 @@ TOPICS = {
     "throughput": Topic(
         "Throughput",
         "Tasks that do nothing, queued by 16 threads while they are run: how many a second, from the first that is "
-        "queued to the last whose end is recorded. CPU is that of all processes but the database's server.",
+        "queued to the last whose end is recorded. CPU is that of all processes but the database's server, which "
+        "stands beside it. Cores that were not in use waited: for the disk, or for another process to wake up.",
     ),
     "pickup": Topic(
         "Pickup",

@@ -14,7 +14,7 @@ from overnight.core import lifecycle
 from overnight.embedded.engine import Engine
 from overnight.embedded.wiring import Settings, open_engine
 
-__all__ = ["HERE", "KEY", "agent", "cpu_seconds", "engine", "memory_mib", "percentiles"]
+__all__ = ["HERE", "KEY", "agent", "cpu_seconds", "engine", "memory_mib", "percentiles", "server_seconds"]
 
 HERE = Path(__file__).parent
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -51,6 +51,12 @@ def percentiles(values: Sequence[float], *wanted: int) -> list[float]:
 def cpu_seconds() -> float:
     """What this process and all below it that live have used."""
     return sum(sum(process.cpu_times()[:2]) for process in _family())
+
+
+def server_seconds() -> float:
+    """What PostgreSQL's processes on this machine have used, those that have ended, too."""
+    processes = psutil.process_iter(["name", "cpu_times"])
+    return sum(sum(process.info["cpu_times"][:4]) for process in processes if process.info["name"] == "postgres")
 
 
 def memory_mib() -> float:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from tests.bench.contenders import CONTENDERS
 from tests.bench.contenders.contender import Contender
 from tests.bench.flows import TOLD
-from tests.bench.setting import cpu_seconds, percentiles
+from tests.bench.setting import cpu_seconds, percentiles, server_seconds
 from tests.bench.sizes import Sizes
 
 __all__ = ["TOPICS", "measure"]
@@ -17,15 +18,19 @@ __all__ = ["TOPICS", "measure"]
 def throughput(contender: Contender, sizes: Sizes) -> dict[str, float]:
     """Tasks a second from the first that is queued to the last that is recorded, 16 threads queueing meanwhile."""
     before = contender.finished()
-    began, used = time.monotonic(), cpu_seconds()
+    began, used, of_server, machine = time.monotonic(), cpu_seconds(), server_seconds(), psutil.cpu_times()
     contender.queue_many(sizes.tasks)
     queued = time.monotonic() - began
     contender.wait(before + sizes.tasks)
     seconds = time.monotonic() - began
+    spent = [after - before for before, after in zip(machine, psutil.cpu_times(), strict=True)]
+    in_use = dict(zip(machine._fields, spent, strict=True))
     return {
         "executions/s": sizes.tasks / seconds,
         "queued/s": sizes.tasks / queued,
         "CPU, ms an execution": (cpu_seconds() - used) / sizes.tasks * 1000,
+        "server, ms": (server_seconds() - of_server) / sizes.tasks * 1000,
+        "cores in use, %": (1 - (in_use["idle"] + in_use.get("iowait", 0.0)) / sum(spent)) * 100,
     }
 
 
