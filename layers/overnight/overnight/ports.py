@@ -246,7 +246,10 @@ class Store(Protocol):
         """
 
     def admit_named(self, ref: str, asked: Callable[[str], tuple[Firing, Decide]]) -> Admitted | None:
-        """`admit` for the agent of that id or name; what is asked for its id, and may be asked for again."""
+        """`admit` for the agent of that id or name.
+
+        `asked` is given its id (or that of an agent which had the name before), and says what fires and what decides.
+        """
 
     def transition(
         self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]
