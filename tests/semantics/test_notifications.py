@@ -12,7 +12,7 @@ import pytest
 from tests.support.flows import broken, ok
 from tests.support.world import World, statuses
 
-from overnight.core import notify
+from overnight.core import notify, run
 from overnight.errors import Invalid, Unavailable
 
 URL = "https://example.com/hook"
@@ -101,9 +101,13 @@ def test_what_is_told_is_told_to_the_bus_too(world: World):
 
 def test_a_test_run_and_a_cancelled_one_are_told_to_nobody(world: World):
     noisy(world, "failed", "succeeded")
+    world.flows.says("agent", broken())
+    world.trigger(test=True)
     world.trigger(test=True)
     world.drain()
+    run.cancel(world.ports, world.trigger().id)
     world.deliver()
+    assert statuses(world.rows()) == ["failed", "succeeded", "cancelled (requested)"]
     assert world.courier.posts == []
 
 
