@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.flows import broken
+from tests.support.flows import broken, failed
 from tests.support.fuse import Crash, blown, fuse
 from tests.support.world import World, statuses
 
@@ -310,6 +310,18 @@ def test_what_is_skipped_or_cancelled_is_told_too(world: World):
     lifecycle.stop(world.ports, "agent", cancel_running=True)
     world.drain()
     assert [row.trigger for row in world.rows("other")] == ["on-0", "on-1"]
+
+
+def test_a_retry_that_is_cancelled_because_its_agent_was_stopped_is_told_too(world: World):
+    world.agent(retries={"attempts": 2, "backoff_seconds": 10, "jitter": "none"})
+    follows(world, "other", "overnight.execution.cancelled")
+    world.flows.says("agent", failed())
+    world.trigger()
+    world.drain()
+    world.advance(1)
+    lifecycle.stop(world.ports, "agent")
+    world.live(60)
+    assert [row.trigger for row in world.rows("other")] == ["on-0"]
 
 
 def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_kind: str):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Any
 
 import pytest
 from tests.support.flows import broken, failed, ok
@@ -13,7 +14,7 @@ from overnight.core.payloads import opened
 from overnight.core.webhooks.receive import receive
 from overnight.core.webhooks.schemes import Delivery
 from overnight.errors import AgentNotFound, NotRedrivable
-from overnight.executions import Execution, FiringKind, Message
+from overnight.executions import Execution, FiringKind, Message, Status
 from overnight.ports import ExecutionFilter, RunReport, RunRequest
 from overnight.webhooks import hook_id
 
@@ -356,31 +357,62 @@ def test_a_redrive_takes_up_a_failed_one_with_a_new_budget_its_id_and_history_ke
     ]  # fmt: skip
 
 
-def test_failed_executions_are_redriven_in_bulk_by_filter(world: World):
+@pytest.mark.parametrize(
+    ("where", "redriven"),
+    [
+        ({}, {"a0", "a1", "b0"}),
+        ({"agent_id": "a"}, {"a0", "a1"}),
+        ({"kinds": (FiringKind.EVENT,)}, {"a1", "b0"}),
+        ({"trigger": "on-b"}, {"b0"}),
+        ({"since": instant("2026-01-05 02:00")}, {"b0"}),
+        ({"until": instant("2026-01-05 01:00")}, {"a0"}),
+        ({"statuses": (Status.SUCCEEDED,)}, {"a0", "a1", "b0"}),
+        ({"agent_id": "b", "kinds": (FiringKind.MANUAL,)}, set()),
+    ],
+)
+def test_failed_executions_are_redriven_in_bulk_by_filter(world: World, where: dict[str, Any], redriven: set[str]):
     for name in ("a", "b"):
-        world.agent(name)
-        world.flows.says(name, broken(), broken())
-        world.trigger(name)
-        world.trigger(name)
+        world.agent(name, triggers=[{"name": f"on-{name}", "event": {"name": name}}])
+    world.flows.says("a", broken(), broken())
+    world.flows.says("b", broken())
+    world.trigger("a")
+    for name in ("a", "b", "b"):
+        world.drain()
+        world.advance(hours=1)
+        world.send(name)
     world.drain()
-    redriven = retry.redrive_all(world.ports, ExecutionFilter(agent_id=world.subjects["a"]))
-    assert sorted(redriven) == sorted(row.id for row in world.rows("a"))
+    if "agent_id" in where:
+        where = where | {"agent_id": world.subjects[where["agent_id"]]}
+    found = retry.redrive_all(world.ports, ExecutionFilter(**where))
+    names = {row.id: f"{name}{number}" for name in ("a", "b") for number, row in enumerate(world.rows(name))}
+    assert {names[id_] for id_ in found} == redriven
     world.drain()
-    assert statuses(world.rows("a")) == ["succeeded"] * 2
-    assert statuses(world.rows("b")) == ["failed"] * 2
-    assert retry.redrive_all(world.ports, ExecutionFilter(kinds=(FiringKind.EVENT,))) == []
+    assert {names[row.id] for row in world.rows(None) if row.status == "succeeded"} == redriven | {"b1"}
 
 
-def test_a_redrive_of_a_stopped_agent_runs_because_somebody_asked_for_it(world: World):
-    world.agent()
-    world.flows.says("agent", broken())
+def test_a_redrive_of_a_stopped_agent_runs_with_its_budget_because_somebody_asked_for_it(world: World):
+    world.agent(retries={"attempts": 2, "backoff_seconds": 10})
+    world.flows.says("agent", broken(), failed())
     row = world.trigger()
     world.drain()
     world.advance(1)
     lifecycle.stop(world.ports, "agent")
     retry.redrive(world.ports, row.id)
+    world.live(60)
+    assert (world.row(row).status, world.row(row).tries) == ("succeeded", 2)
+
+
+def test_a_redrive_that_waits_for_its_retry_is_cancelled_when_its_agent_is_stopped(world: World):
+    world.agent(retries={"attempts": 2, "backoff_seconds": 10, "jitter": "none"})
+    world.flows.says("agent", broken(), failed())
+    row = world.trigger()
     world.drain()
-    assert world.row(row).status == "succeeded"
+    retry.redrive(world.ports, row.id)
+    world.drain()
+    world.advance(1)
+    lifecycle.stop(world.ports, "agent")
+    world.live(60)
+    assert statuses([world.row(row)]) == ["cancelled (stopped)"]
 
 
 def test_a_redrive_of_a_deleted_agents_execution_is_refused(world: World):
