@@ -45,6 +45,7 @@ def test_the_plan_is_shown_before_it_runs_and_leaves_out_what_already_ran(world:
     assert [(row.kind, f"{row.nominal:%H:%M}", row.status) for row in rows] == [
         ("backfill", hour, "succeeded") for hour in hours(plan)
     ]
+    assert {row.lateness_seconds for row in rows} == {None}, "it was asked for just now"
     world.live(minutes=10)
     world.check()
 

@@ -139,3 +139,16 @@ def test_an_agent_that_is_not_there_runs_nothing(world: World, ref: Ref):
     with pytest.raises(AgentNotFound):
         world.trigger(ref())
     assert len(world.rows()) == 1
+
+
+def test_what_runs_by_hand_on_a_stopped_agent_ends_or_is_cancelled_by_stopping_it_again(world: World, ref: Ref):
+    world.agent(enabled=False)
+    world.hold("agent")
+    row = world.trigger(ref())
+    world.drain()
+    lifecycle.stop(world.ports, "agent")
+    assert statuses(world.rows()) == ["running"]
+    lifecycle.stop(world.ports, "agent", cancel_running=True)
+    assert statuses(world.rows()) == ["cancelled (stopped)"]
+    world.finish(row)
+    assert not world.state().running

@@ -74,6 +74,7 @@ def test_up_to_five_minutes_late_is_on_time_and_later_is_missed(world: World, po
     missed = "02:00 skipped (missed)" if policy == "skip" else "02:00 succeeded"
     assert kept(world) == ["01:00 succeeded", missed]
     assert world.rows()[0].lateness_seconds == 300
+    assert world.heard("execution.started")[0]["lateness_seconds"] == 300
     world.live(minutes=10)
     world.check()
 
