@@ -443,6 +443,17 @@ def test_a_lost_alarm_is_found_by_the_watchdog_and_set_again(world: World):
     world.check()
 
 
+def test_without_an_alarm_clock_the_watchdog_fires_every_tick_within_its_grace(world: World):
+    world.agent(cron="*/10 * * * *", jitter_seconds=60)
+    for _ in range(4 * 35):
+        world.advance(15)
+        world.watch()
+        world.drain()
+    assert kept(world) == ["00:10 succeeded", "00:20 succeeded", "00:30 succeeded"]
+    assert all(120 <= (row.lateness_seconds or 0) <= 60 + 120 + 15 for row in world.rows())
+    world.check()
+
+
 def test_each_record_names_the_one_before_it(world: World):
     world.agent(interval={"seconds": 10}, catch_up="skip")
     world.live(minutes=2)
