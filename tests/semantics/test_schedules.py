@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.fuse import blown
 from tests.support.world import BEGIN, World, instant, statuses
 
-from overnight.core import fire, lifecycle
+from overnight.core import fire, ledger, lifecycle
 from overnight.core.ledger import alarm_at
 from overnight.executions import Tick
 
@@ -423,6 +423,21 @@ def test_an_alarm_that_outlives_its_period_fires_nothing_and_is_disarmed(world: 
         world.store.read("agent")
         assert fire.tick(world.ports, agent.id, "schedule", instant(nominal)) is None
     assert kept(world) == ["01:00 succeeded"]
+
+
+def test_a_tick_that_was_worked_out_for_a_period_that_is_over_is_worked_out_anew(world: World):
+    world.agent(cron="0 * * * *")
+    world.live(hours=1, minutes=1)
+    agent, state = world.store.read("agent")
+    worked_out = ledger.step(agent, "schedule", state.schedules["schedule"], None)
+    lifecycle.pause(world.ports, "agent")
+    lifecycle.resume(world.ports, "agent")
+    world.at("2026-01-05 02:00")
+    assert ledger.record(*world.store.read("agent"), worked_out, world.now) is None
+    world.beat()
+    assert kept(world) == ["01:00 succeeded", "02:00 succeeded"]
+    world.live(minutes=10)
+    world.check()
 
 
 def test_an_alarm_of_an_agent_that_nobody_knows_is_disarmed(world: World):
