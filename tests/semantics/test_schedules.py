@@ -1,5 +1,7 @@
 """Schedules: every nominal tick ends in exactly one record, never early, on time up to five minutes, else by policy."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -278,6 +280,39 @@ def test_a_plan_stands_while_more_is_missed(world: World):
     ]  # fmt: skip
     told = [[f"{tick:%H}" for tick in row.missed_ticks] for row in world.rows() if row.status == "succeeded"]
     assert told == [["01", "02", "03"], ["05", "06"]]
+
+
+class Overtaken:
+    """A store before whose next transition somebody else is quicker."""
+
+    def __init__(self, store: Any, quicker: Callable[[], None]) -> None:
+        self._store, self._quicker = store, [quicker]
+
+    def transition(self, *how: Any) -> Any:
+        while self._quicker:
+            self._quicker.pop()()
+        return self._store.transition(*how)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
+
+
+def test_of_two_that_plan_a_catch_up_at_once_the_first_one_s_plan_stands(world: World):
+    agent = world.agent(cron="0 * * * *")
+
+    def planned_an_hour_ago() -> None:
+        world.at("2026-01-05 04:30")
+        assert blown(world, 2, World.beat), "after the plan, and a tick"
+        world.at("2026-01-05 05:40")
+
+    world.at("2026-01-05 05:40")
+    fire.walk(replace(world.ports, store=Overtaken(world.store, planned_an_hour_ago)), agent.id, "schedule")
+    world.drain()
+    missed = ["01:00 skipped (coalesced)", "02:00 skipped (coalesced)", "03:00 skipped (coalesced)"]
+    assert kept(world) == [*missed, "04:00 succeeded", "05:00 succeeded"]
+    assert {row.into for row in world.rows()[:3]} == {world.rows()[3].id}
+    world.live(minutes=10)
+    world.check()
 
 
 @pytest.mark.parametrize("policy", ["coalesce", "skip", "all"])
