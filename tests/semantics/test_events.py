@@ -1,5 +1,6 @@
 """Events: durable first, then one execution for every agent that subscribes; agents that follow agents."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -198,6 +199,27 @@ def test_events_that_wait_for_room_starve_no_others(world: World):
     world.live(minutes=2)
     assert statuses(world.rows("free")) == ["succeeded"]
     assert len(world.rows("full")) == 2
+
+
+def test_an_event_that_waits_for_room_is_tried_less_often_the_longer_it_waits_up_to_ten_minutes(world: World):
+    follows(world, "a", "x", concurrency={"queue_limit": 1})
+    world.hold("a")
+    world.send("x")
+    world.send("x")
+    world.drain()
+    events.take(world.ports, Event(id="taken", name="x", at=world.now))
+    tried = [world.now]
+    for _ in range(240):
+        world.advance(30)
+        world.renew()
+        before = len(world.heard("execution.refused"))
+        world.watch()
+        if len(world.heard("execution.refused")) > before:
+            tried.append(world.now)
+    gaps = [(b - a).total_seconds() for a, b in pairwise(tried)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= 60
+    assert gaps[-3:] == [630] * 3, "ten minutes, and what the watchdog leaves to others"
 
 
 def test_a_lifecycle_event_waits_for_room_too(world: World):
