@@ -89,6 +89,16 @@ def test_one_trigger_alone(world: World):
         asked(world, trigger="nobody")
 
 
+def test_the_ticks_of_an_interval_are_counted_from_its_first_arming(world: World):
+    world.agent(interval={"hours": 1}, enabled=False)
+    world.at("2026-01-05 00:10")
+    lifecycle.start(world.ports, "agent")
+    lifecycle.pause(world.ports, "agent")
+    world.at("2026-01-05 03:30")
+    lifecycle.resume(world.ports, "agent")
+    assert hours(asked(world, "00:00", "03:30")) == ["01:10", "02:10", "03:10"]
+
+
 def test_a_tick_that_waits_for_its_jitter_runs_by_itself(world: World):
     world.agent(interval={"hours": 1}, jitter_seconds=3000)
     world.at("2026-01-05 01:00:01")

@@ -337,11 +337,16 @@ def test_after_a_rotation_both_secrets_are_accepted_for_the_overlap(sender, engi
     assert orders.client.get(orders.path).json()["previous_secret_until"] is None
 
 
-def test_a_second_rotation_ends_the_overlap_of_the_first(sender):
+def test_a_second_rotation_ends_the_overlap_of_the_first_and_begins_its_own(sender, engine):
     orders = sender()
     secrets = [orders.secret]
-    secrets += [orders.client.post(f"{orders.path}/rotate-secret").json()["secret"] for _ in range(2)]
-    assert [orders.post(secret=secret).status_code for secret in secrets] == [401, 202, 202]
+    for _ in range(2):
+        engine.after(50)
+        rotated = orders.client.post(f"{orders.path}/rotate-secret", json={"overlap_seconds": 100})
+        secrets.append(rotated.json()["secret"])
+    for passes, accepted in ((0, [401, 202, 202]), (99, [401, 202, 202]), (1, [401, 401, 202])):
+        engine.after(passes)
+        assert [orders.post(secret=secret).status_code for secret in secrets] == accepted
 
 
 def test_a_rotation_without_overlap_ends_the_old_secret_at_once(sender):
