@@ -349,6 +349,14 @@ def test_a_second_rotation_ends_the_overlap_of_the_first_and_begins_its_own(send
         assert [orders.post(secret=secret).status_code for secret in secrets] == accepted
 
 
+def test_an_overlap_is_a_day_unless_it_is_said_and_thirty_days_at_most(sender):
+    orders = sender()
+    path, days = f"{orders.path}/rotate-secret", 86_400
+    assert orders.client.post(path).json()["previous_until"] == "2026-11-21T12:00:00Z"
+    for seconds, status in ((30 * days, 200), (30 * days + 1, 422), (-1, 422)):
+        assert orders.client.post(path, json={"overlap_seconds": seconds}).status_code == status
+
+
 def test_a_rotation_without_overlap_ends_the_old_secret_at_once(sender):
     orders = sender()
     old = orders.secret
