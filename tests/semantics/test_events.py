@@ -8,7 +8,7 @@ from tests.support.flows import broken, failed
 from tests.support.fuse import Crash, blown, fuse
 from tests.support.world import World, statuses
 
-from overnight.core import events, lifecycle
+from overnight.core import events, lifecycle, run
 from overnight.core.payloads import opened
 from overnight.errors import Invalid, LineFull
 from overnight.executions import Event
@@ -334,15 +334,20 @@ def test_what_is_skipped_or_cancelled_is_told_too(world: World):
     assert [row.trigger for row in world.rows("other")] == ["on-0", "on-1"]
 
 
-def test_a_retry_that_is_cancelled_because_its_agent_was_stopped_is_told_too(world: World):
+@pytest.mark.parametrize("why", ["stopped", "requested"])
+def test_what_is_cancelled_while_it_waits_for_its_retry_is_told_too(world: World, why: str):
     world.agent(retries={"attempts": 2, "backoff_seconds": 10, "jitter": "none"})
     follows(world, "other", "overnight.execution.cancelled")
     world.flows.says("agent", failed())
-    world.trigger()
+    row = world.trigger()
     world.drain()
     world.advance(1)
-    lifecycle.stop(world.ports, "agent")
+    if why == "stopped":
+        lifecycle.stop(world.ports, "agent")
+    else:
+        run.cancel(world.ports, row.id)
     world.live(60)
+    assert statuses(world.rows("agent")) == [f"cancelled ({why})"]
     assert [row.trigger for row in world.rows("other")] == ["on-0"]
 
 
