@@ -6,8 +6,23 @@ import pytest
 from tests.support.world import STORES, World
 
 LEAN = {
-    "dynamodb": {"test_declared", "test_events", "test_executions", "test_notifications"},
-    "postgresql": {"test_attempts", "test_backfill", "test_events", "test_executions", "test_notifications"},
+    "dynamodb": {
+        "test_declared",
+        "test_events",
+        "test_executions",
+        "test_manual",
+        "test_notifications",
+        "test_redrive",
+    },
+    "postgresql": {
+        "test_attempts",
+        "test_backfill",
+        "test_events",
+        "test_executions",
+        "test_manual",
+        "test_notifications",
+        "test_redrive",
+    },
 }
 """What `make test` tries on these, too; the rest of it takes long there, and is left to `make test-slow`."""
 

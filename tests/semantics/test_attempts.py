@@ -33,7 +33,7 @@ def test_a_failure_is_retried_after_its_wait_until_it_succeeds_and_every_attempt
     world.live(seconds=59)
     assert world.row(row).attempt == 1
     world.live(seconds=62)
-    assert (world.row(row).status, world.row(row).tries) == ("succeeded", 3)
+    assert (world.row(row).status, world.row(row).tries, world.row(row).failure) == ("succeeded", 3, None)
     assert outcomes(world, row) == [(1, "failed"), (2, "timed_out"), (3, "succeeded")]
     first, second, third = world.store.attempts(row.id)
     assert first.failure
@@ -308,6 +308,22 @@ def test_a_redrive_resets_the_tries_while_attempt_numbers_only_grow(world: World
     assert [number for number, _ in outcomes(world, row)] == [1, 2, 3, 4, 5]
 
 
+def test_a_redrive_begins_the_backoff_again_and_a_drain_does_not_lengthen_it(world: World):
+    world.agent(retries={"attempts": 3, "backoff_seconds": 10, "jitter": "none"})
+    world.flows.says("agent", failed(), interrupted(), *[failed()] * 5)
+    row = world.trigger()
+    waits = []
+    for _ in range(2):
+        for _ in range(2):
+            world.drain()
+            waits.append(until(world, world.row(row).due or world.now))
+            world.advance(waits[-1])
+        world.drain()
+        assert world.row(row).status == "failed"
+        retry.redrive(world.ports, row.id)
+    assert waits == [10, 20, 10, 20]
+
+
 def test_a_failure_is_told_and_counted_before_a_redrive_even_if_a_crash_came_in_between(world: World):
     world.agent(retries={"attempts": 1}, notify={"on": ["failed"], "url": "https://example.com/hook"})
     follow = {"name": "overnight.execution.failed"}
@@ -372,7 +388,10 @@ def test_a_message_that_is_early_stale_or_unknown_does_nothing(world: World):
         for attempt in (1, 2, 3, 9):
             run.run(world.ports, message(kind, attempt))
         run.run(world.ports, message(kind, 1, "nobody"))
-    assert world.row(row) == before
+    world.advance(60)
+    for attempt in (1, 3, 9):
+        run.run(world.ports, message("retry", attempt))
+    assert (world.row(row), world.state().running) == (before, {})
     assert len(world.flows.ran) == 1
 
 

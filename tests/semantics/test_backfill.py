@@ -45,6 +45,7 @@ def test_the_plan_is_shown_before_it_runs_and_leaves_out_what_already_ran(world:
     assert [(row.kind, f"{row.nominal:%H:%M}", row.status) for row in rows] == [
         ("backfill", hour, "succeeded") for hour in hours(plan)
     ]
+    assert {row.lateness_seconds for row in rows} == {None}, "it was asked for just now"
     world.live(minutes=10)
     world.check()
 
@@ -86,6 +87,16 @@ def test_one_trigger_alone(world: World):
     assert hours(asked(world, "00:00", "02:00", trigger="odd")) == ["00:30", "01:30"]
     with pytest.raises(Invalid):
         asked(world, trigger="nobody")
+
+
+def test_the_ticks_of_an_interval_are_counted_from_its_first_arming(world: World):
+    world.agent(interval={"hours": 1}, enabled=False)
+    world.at("2026-01-05 00:10")
+    lifecycle.start(world.ports, "agent")
+    lifecycle.pause(world.ports, "agent")
+    world.at("2026-01-05 03:30")
+    lifecycle.resume(world.ports, "agent")
+    assert hours(asked(world, "00:00", "03:30")) == ["01:10", "02:10", "03:10"]
 
 
 def test_a_tick_that_waits_for_its_jitter_runs_by_itself(world: World):

@@ -1,13 +1,14 @@
 """Events: durable first, then one execution for every agent that subscribes; agents that follow agents."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.support.flows import broken
+from tests.support.flows import broken, failed
 from tests.support.fuse import Crash, blown, fuse
 from tests.support.world import World, statuses
 
-from overnight.core import events, lifecycle
+from overnight.core import events, lifecycle, run
 from overnight.core.payloads import opened
 from overnight.errors import Invalid, LineFull
 from overnight.executions import Event
@@ -200,6 +201,27 @@ def test_events_that_wait_for_room_starve_no_others(world: World):
     assert len(world.rows("full")) == 2
 
 
+def test_an_event_that_waits_for_room_is_tried_less_often_the_longer_it_waits_up_to_ten_minutes(world: World):
+    follows(world, "a", "x", concurrency={"queue_limit": 1})
+    world.hold("a")
+    world.send("x")
+    world.send("x")
+    world.drain()
+    events.take(world.ports, Event(id="taken", name="x", at=world.now))
+    tried = [world.now]
+    for _ in range(240):
+        world.advance(30)
+        world.renew()
+        before = len(world.heard("execution.refused"))
+        world.watch()
+        if len(world.heard("execution.refused")) > before:
+            tried.append(world.now)
+    gaps = [(b - a).total_seconds() for a, b in pairwise(tried)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= 60
+    assert gaps[-3:] == [630] * 3, "ten minutes, and what the watchdog leaves to others"
+
+
 def test_a_lifecycle_event_waits_for_room_too(world: World):
     follows(world, "then", "overnight.execution.succeeded", concurrency={"queue_limit": 1})
     world.agent("first")
@@ -310,6 +332,23 @@ def test_what_is_skipped_or_cancelled_is_told_too(world: World):
     lifecycle.stop(world.ports, "agent", cancel_running=True)
     world.drain()
     assert [row.trigger for row in world.rows("other")] == ["on-0", "on-1"]
+
+
+@pytest.mark.parametrize("why", ["stopped", "requested"])
+def test_what_is_cancelled_while_it_waits_for_its_retry_is_told_too(world: World, why: str):
+    world.agent(retries={"attempts": 2, "backoff_seconds": 10, "jitter": "none"})
+    follows(world, "other", "overnight.execution.cancelled")
+    world.flows.says("agent", failed())
+    row = world.trigger()
+    world.drain()
+    world.advance(1)
+    if why == "stopped":
+        lifecycle.stop(world.ports, "agent")
+    else:
+        run.cancel(world.ports, row.id)
+    world.live(60)
+    assert statuses(world.rows("agent")) == [f"cancelled ({why})"]
+    assert [row.trigger for row in world.rows("other")] == ["on-0"]
 
 
 def test_a_fan_out_that_a_crash_interrupts_is_carried_on_by_the_watchdog(store_kind: str):

@@ -1,14 +1,22 @@
 """Executions: one durable record for each accepted firing, and what becomes of it."""
 
+import hashlib
+import re
+from typing import Any
+
 import pytest
 from tests.support.flows import broken, failed, ok
-from tests.support.world import World, statuses
+from tests.support.world import World, instant, statuses
 
 from overnight.core import lifecycle, retry, run
+from overnight.core.backfill import backfill
 from overnight.core.payloads import opened
-from overnight.errors import AgentNotFound, IdempotencyMismatch, LineFull, NoFreeSlot, NotRedrivable
-from overnight.executions import FiringKind, Message
-from overnight.ports import ExecutionFilter, RunReport, RunRequest
+from overnight.core.webhooks.receive import receive
+from overnight.core.webhooks.schemes import Delivery
+from overnight.errors import NotRedrivable
+from overnight.executions import Execution, Message
+from overnight.ports import RunReport, RunRequest
+from overnight.webhooks import hook_id
 
 
 def test_an_execution_is_recorded_before_it_runs_and_keeps_what_it_was_given_and_gave(world: World):
@@ -28,12 +36,27 @@ def test_an_execution_is_recorded_before_it_runs_and_keeps_what_it_was_given_and
     assert given.session_id == row.id
 
 
-def test_a_shared_session_is_that_of_the_agent(world: World):
-    agent = world.agent(input={"share_session": True})
-    world.trigger()
-    world.trigger()
+@pytest.mark.parametrize(
+    ("given", "of_the_trigger", "asked", "session"),
+    [
+        ({}, None, {}, "execution"),
+        ({"share_session": True}, None, {}, "agent"),
+        ({"share_session": True}, False, {}, "execution"),
+        ({}, True, {}, "agent"),
+        ({"session_id": "its own"}, True, {}, "its own"),
+        ({"session_id": "its own"}, None, {"session_id": "of the firing"}, "of the firing"),
+    ],
+)
+def test_a_session_is_that_of_the_execution_unless_it_is_shared_or_given(
+    world: World, given: dict[str, Any], of_the_trigger: bool | None, asked: dict[str, Any], session: str
+):
+    on = {"name": "x", "input": "asked"} if asked else {"name": "x"}
+    agent = world.agent(input=given, triggers=[{"name": "on", "event": on, "share_session": of_the_trigger}])
+    world.send("x", {"asked": asked})
     world.drain()
-    assert [given.session_id for given in world.flows.ran] == [agent.id, agent.id]
+    (row,) = world.rows()
+    (ran,) = world.flows.ran
+    assert ran.session_id == {"execution": row.id, "agent": agent.id}.get(session, session)
 
 
 def test_what_is_large_is_held_elsewhere_and_read_back(world: World):
@@ -72,74 +95,52 @@ def test_a_missing_variable_fails_at_once_and_says_how_to_set_it(world: World):
 # Dedupe
 
 
-def test_the_same_idempotency_key_gives_the_same_execution(world: World):
-    world.agent()
-    first = world.trigger(idempotency_key="k", payload={"n": 1})
-    world.drain()
-    again = world.trigger(idempotency_key="k", payload={"n": 1})
-    world.drain()
-    assert again.id == first.id
-    assert again.status == "succeeded"
-    assert len(world.flows.ran) == len(world.rows()) == 1
-    assert world.trigger(idempotency_key="other").id != first.id
+def fired(world: World, kind: str) -> Execution:
+    """The execution of a firing of that kind."""
+    match kind:
+        case "tick":
+            world.at("2026-01-05 08:00")
+            world.beat()
+        case "webhook":
+            receive(world.ports, hook_id(world.subjects["agent"], "in"), Delivery({"idempotency-key": "d-1"}, b""))
+        case "event":
+            world.send("x", event_id="e-1")
+        case "batch":
+            world.send("y", event_id="e-1")
+            world.drain()
+        case "keyed":
+            world.trigger(idempotency_key="k-1")
+        case "manual":
+            world.trigger()
+        case "backfill":
+            backfill(world.ports, "agent", instant("2026-01-04 00:00"), instant("2026-01-05 00:00"))
+    return world.rows()[-1]
 
 
-@pytest.mark.parametrize("other", [{"payload": {"n": 2}}, {"input": {"input_value": "x"}}, {"test": True}, {}])
-def test_the_same_idempotency_key_with_another_body_is_refused(world: World, other: dict[str, object]):
-    world.agent()
-    world.trigger(idempotency_key="k", payload={"n": 1})
-    with pytest.raises(IdempotencyMismatch):
-        world.trigger(idempotency_key="k", **other)
-    assert len(world.rows()) == 1
-
-
-def test_an_idempotency_key_belongs_to_its_agent(world: World):
-    world.agent("a")
-    world.agent("b")
-    assert world.trigger("a", idempotency_key="k").id != world.trigger("b", idempotency_key="k").id
-
-
-def test_what_was_accepted_once_is_not_refused_when_it_is_repeated(world: World):
-    world.agent(concurrency={"queue_limit": 1})
-    first = world.trigger(idempotency_key="first")
-    world.trigger()
-    with pytest.raises(LineFull):
-        world.trigger()
-    assert world.trigger(idempotency_key="first").id == first.id
-
-
-def test_a_refused_firing_leaves_no_record_so_that_it_can_succeed_later(world: World):
-    world.agent(concurrency={"queue_limit": 1})
-    world.trigger()
-    world.trigger()
-    with pytest.raises(LineFull) as refusal:
-        world.trigger(idempotency_key="k")
-    assert refusal.value.retry_after_seconds > 0
-    assert len(world.rows()) == 2
-    assert world.heard("execution.refused")[0]["code"] == "line_full"
-    world.drain()
-    assert world.trigger(idempotency_key="k").status == "pending"
-
-
-def test_by_hand_an_agent_that_is_not_active_is_refused_when_no_slot_is_free(world: World):
-    world.agent(enabled=False)
-    row = world.trigger()
-    with pytest.raises(NoFreeSlot):
-        world.trigger()
-    world.drain()
-    assert statuses(world.rows()) == ["succeeded"]
-    assert world.trigger().id != row.id
-
-
-def test_an_agent_that_is_not_there_runs_nothing(world: World):
-    with pytest.raises(AgentNotFound):
-        world.trigger("nobody")
-    agent = world.agent()
-    lifecycle.delete(world.ports, "agent")
-    for ref in ("agent", agent.id):
-        with pytest.raises(AgentNotFound):
-            world.trigger(ref)
-    assert not world.rows()
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("tick", "tick:schedule:2026-01-05T08:00:00Z"),
+        ("webhook", "hook:in:d-1"),
+        ("event", "event:e-1"),
+        ("batch", "batch:gathers:[0-9]+"),
+        ("keyed", "key:k-1"),
+        ("manual", "manual:[0-9a-f]{32}"),
+        ("backfill", "backfill:[0-9a-f]{16}:schedule:2026-01-04T08:00:00Z"),
+    ],
+)
+def test_a_firing_is_known_by_its_dedupe_key_and_its_execution_by_a_hash_of_agent_and_key(
+    world: World, kind: str, key: str
+):
+    triggers: list[dict[str, object]] = [
+        {"name": "in", "webhook": {"signature": "none"}},
+        {"name": "on", "event": {"name": "x"}},
+        {"name": "gathers", "event": {"name": "y", "batch": {"size": 1, "window_seconds": 60}}},
+    ]
+    agent = world.agent(cron="0 8 * * *", triggers=triggers)
+    row = fired(world, kind)
+    assert re.fullmatch(key, row.dedupe_key)
+    assert row.id == hashlib.sha256(f"{agent.id}\n{row.dedupe_key}".encode()).hexdigest()[:32]
 
 
 # The line
@@ -263,7 +264,7 @@ def test_what_has_a_slot_but_no_worker_in_time_is_skipped_and_its_slot_freed(wor
     late, next_ = world.trigger(), world.trigger()
     world.advance(30)
     fresh = world.trigger()
-    world.advance(31)
+    world.advance(30)
     world.drain()
     assert statuses(world.rows()) == ["skipped (expired)", "skipped (expired)", "succeeded"]
     assert [world.row(row).status for row in (late, next_, fresh)] == ["skipped", "skipped", "succeeded"]
@@ -296,17 +297,6 @@ def test_retries_use_the_definition_of_admission_and_so_does_a_redrive(world: Wo
     world.drain()
     assert [given.input["input_value"] for given in world.flows.ran] == ["old", "old", "old"]
     assert world.row(row).agent_version == 1
-
-
-def test_a_redrive_with_latest_uses_the_present_definition(world: World):
-    world.agent(input={"input_value": "old"}, retries={"attempts": 1})
-    world.flows.says("agent", failed())
-    row = world.trigger()
-    world.drain()
-    world.edit("agent", input={"input_value": "new"})
-    retry.redrive(world.ports, row.id, latest=True)
-    world.drain()
-    assert [given.input["input_value"] for given in world.flows.ran] == ["old", "new"]
 
 
 def test_an_edit_while_it_waits_does_not_reach_it(world: World):
@@ -352,58 +342,6 @@ def test_a_terminal_execution_never_changes(world: World, end: str):
     every_verb(world, before.id)
     world.live(minutes=10)
     assert world.rows() == [before]
-
-
-def test_a_redrive_takes_up_a_failed_one_with_a_new_budget_its_id_and_history_kept(world: World):
-    world.agent(retries={"attempts": 2, "backoff_seconds": 1})
-    world.flows.says("agent", *[failed()] * 3)
-    row = world.trigger()
-    world.live(10)
-    assert (world.row(row).status, world.row(row).tries) == ("failed", 2)
-    taken_up = retry.redrive(world.ports, row.id)
-    assert (taken_up.status, taken_up.tries, taken_up.attempt, taken_up.finished_at) == ("pending", 0, 2, None)
-    world.live(10)
-    row = world.row(row)
-    assert (row.status, row.attempt, row.tries, row.redrives) == ("succeeded", 4, 2, 1)
-    assert [(a.number, str(a.outcome)) for a in world.store.attempts(row.id)] == [
-        (1, "failed"), (2, "failed"), (3, "failed"), (4, "succeeded"),
-    ]  # fmt: skip
-
-
-def test_failed_executions_are_redriven_in_bulk_by_filter(world: World):
-    for name in ("a", "b"):
-        world.agent(name)
-        world.flows.says(name, broken(), broken())
-        world.trigger(name)
-        world.trigger(name)
-    world.drain()
-    redriven = retry.redrive_all(world.ports, ExecutionFilter(agent_id=world.subjects["a"]))
-    assert sorted(redriven) == sorted(row.id for row in world.rows("a"))
-    world.drain()
-    assert statuses(world.rows("a")) == ["succeeded"] * 2
-    assert statuses(world.rows("b")) == ["failed"] * 2
-    assert retry.redrive_all(world.ports, ExecutionFilter(kinds=(FiringKind.EVENT,))) == []
-
-
-def test_a_redrive_of_a_stopped_agent_runs_because_somebody_asked_for_it(world: World):
-    world.agent()
-    world.flows.says("agent", broken())
-    row = world.trigger()
-    world.drain()
-    lifecycle.stop(world.ports, "agent")
-    retry.redrive(world.ports, row.id)
-    world.drain()
-    assert world.row(row).status == "succeeded"
-
-
-def test_a_redrive_of_a_deleted_agents_execution_is_refused(world: World):
-    world.agent()
-    world.flows.says("agent", broken())
-    row = world.trigger()
-    world.drain()
-    lifecycle.delete(world.ports, "agent")
-    with pytest.raises(AgentNotFound):
-        retry.redrive(world.ports, row.id)
 
 
 # Cancelling

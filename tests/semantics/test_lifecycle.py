@@ -74,8 +74,11 @@ def test_a_note_of_a_pause_is_kept_with_the_time(world: World):
     world.agent()
     world.advance(7)
     lifecycle.pause(world.ports, "agent", note="until the key is new")
-    state = world.state()
-    assert (state.note, state.changed_at) == ("until the key is new", world.now)
+    paused = ("until the key is new", world.now)
+    assert (world.state().note, world.state().changed_at) == paused
+    world.advance(7)
+    world.edit("agent", description="the key is awaited")
+    assert (world.state().note, world.state().changed_at) == paused
     lifecycle.resume(world.ports, "agent")
     assert world.state().note is None
 
@@ -424,6 +427,8 @@ def test_an_edit_that_changes_nothing_is_none(world: World):
     before = world.store.read("agent")
     world.edit("agent")
     assert world.store.read("agent") == before
+    world.edit("agent", enabled=False)
+    assert world.store.read("agent") == before, "it says how an agent begins"
 
 
 def test_an_edit_keeps_the_status(world: World):

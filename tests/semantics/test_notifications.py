@@ -12,7 +12,7 @@ import pytest
 from tests.support.flows import broken, ok
 from tests.support.world import World, statuses
 
-from overnight.core import notify
+from overnight.core import notify, retry, run
 from overnight.errors import Invalid, Unavailable
 
 URL = "https://example.com/hook"
@@ -84,6 +84,18 @@ def test_an_agent_tells_what_it_was_asked_to(world: World, on: list[str], outcom
     assert [json.loads(body)["type"].rpartition(".")[2] for _, body, _ in world.courier.posts] == told
 
 
+def test_what_fails_again_after_a_redrive_is_told_again(world: World):
+    noisy(world)
+    world.flows.says("agent", broken(), broken())
+    row = world.trigger()
+    world.drain()
+    retry.redrive(world.ports, row.id)
+    world.drain()
+    world.deliver()
+    assert [json.loads(body)["data"]["attempts"] for _, body, _ in world.courier.posts] == [1, 2]
+    assert len({headers["webhook-id"] for _, _, headers in world.courier.posts}) == 2
+
+
 def test_what_is_told_is_told_to_the_bus_too(world: World):
     for what in ("succeeded", "failed", "recovered"):
         follow = {"name": f"overnight.execution.{what}", "filter": "agent == 'agent'"}
@@ -101,9 +113,13 @@ def test_what_is_told_is_told_to_the_bus_too(world: World):
 
 def test_a_test_run_and_a_cancelled_one_are_told_to_nobody(world: World):
     noisy(world, "failed", "succeeded")
+    world.flows.says("agent", broken())
+    world.trigger(test=True)
     world.trigger(test=True)
     world.drain()
+    run.cancel(world.ports, world.trigger().id)
     world.deliver()
+    assert statuses(world.rows()) == ["failed", "succeeded", "cancelled (requested)"]
     assert world.courier.posts == []
 
 

@@ -1,5 +1,7 @@
 """Schedules: every nominal tick ends in exactly one record, never early, on time up to five minutes, else by policy."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.fuse import blown
 from tests.support.world import BEGIN, World, instant, statuses
 
-from overnight.core import fire, lifecycle
+from overnight.core import fire, ledger, lifecycle
 from overnight.core.ledger import alarm_at
 from overnight.executions import Tick
 
@@ -74,6 +76,7 @@ def test_up_to_five_minutes_late_is_on_time_and_later_is_missed(world: World, po
     missed = "02:00 skipped (missed)" if policy == "skip" else "02:00 succeeded"
     assert kept(world) == ["01:00 succeeded", missed]
     assert world.rows()[0].lateness_seconds == 300
+    assert world.heard("execution.started")[0]["lateness_seconds"] == 300
     world.live(minutes=10)
     world.check()
 
@@ -279,6 +282,39 @@ def test_a_plan_stands_while_more_is_missed(world: World):
     assert told == [["01", "02", "03"], ["05", "06"]]
 
 
+class Overtaken:
+    """A store before whose next transition somebody else is quicker."""
+
+    def __init__(self, store: Any, quicker: Callable[[], None]) -> None:
+        self._store, self._quicker = store, [quicker]
+
+    def transition(self, *how: Any) -> Any:
+        while self._quicker:
+            self._quicker.pop()()
+        return self._store.transition(*how)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._store, verb)
+
+
+def test_of_two_that_plan_a_catch_up_at_once_the_first_one_s_plan_stands(world: World):
+    agent = world.agent(cron="0 * * * *")
+
+    def planned_an_hour_ago() -> None:
+        world.at("2026-01-05 04:30")
+        assert blown(world, 2, World.beat), "after the plan, and a tick"
+        world.at("2026-01-05 05:40")
+
+    world.at("2026-01-05 05:40")
+    fire.walk(replace(world.ports, store=Overtaken(world.store, planned_an_hour_ago)), agent.id, "schedule")
+    world.drain()
+    missed = ["01:00 skipped (coalesced)", "02:00 skipped (coalesced)", "03:00 skipped (coalesced)"]
+    assert kept(world) == [*missed, "04:00 succeeded", "05:00 succeeded"]
+    assert {row.into for row in world.rows()[:3]} == {world.rows()[3].id}
+    world.live(minutes=10)
+    world.check()
+
+
 @pytest.mark.parametrize("policy", ["coalesce", "skip", "all"])
 def test_a_catch_up_that_is_interrupted_after_any_write_is_carried_out_as_planned(store_kind: str, policy: str):
     exclude = {"ranges": [{"from": "2026-01-05T02:00:00Z", "to": "2026-01-05T02:30:00Z"}]}
@@ -424,6 +460,21 @@ def test_an_alarm_that_outlives_its_period_fires_nothing_and_is_disarmed(world: 
     assert kept(world) == ["01:00 succeeded"]
 
 
+def test_a_tick_that_was_worked_out_for_a_period_that_is_over_is_worked_out_anew(world: World):
+    world.agent(cron="0 * * * *")
+    world.live(hours=1, minutes=1)
+    agent, state = world.store.read("agent")
+    worked_out = ledger.step(agent, "schedule", state.schedules["schedule"], None)
+    lifecycle.pause(world.ports, "agent")
+    lifecycle.resume(world.ports, "agent")
+    world.at("2026-01-05 02:00")
+    assert ledger.record(*world.store.read("agent"), worked_out, world.now) is None
+    world.beat()
+    assert kept(world) == ["01:00 succeeded", "02:00 succeeded"]
+    world.live(minutes=10)
+    world.check()
+
+
 def test_an_alarm_of_an_agent_that_nobody_knows_is_disarmed(world: World):
     assert fire.tick(world.ports, "nobody", "schedule", world.now) is None
 
@@ -439,6 +490,17 @@ def test_a_lost_alarm_is_found_by_the_watchdog_and_set_again(world: World):
     world.live(minutes=10)
     assert world.rows()[-1].lateness_seconds == 0
     world.live(minutes=10)
+    world.check()
+
+
+def test_without_an_alarm_clock_the_watchdog_fires_every_tick_within_its_grace(world: World):
+    world.agent(cron="*/10 * * * *", jitter_seconds=60)
+    for _ in range(4 * 35):
+        world.advance(15)
+        world.watch()
+        world.drain()
+    assert kept(world) == ["00:10 succeeded", "00:20 succeeded", "00:30 succeeded"]
+    assert all(120 <= (row.lateness_seconds or 0) <= 60 + 120 + 15 for row in world.rows())
     world.check()
 
 

@@ -239,8 +239,8 @@ class Execution(Word):
 
     @property
     def lateness_seconds(self) -> float | None:
-        """How long after its nominal instant the first attempt started, for a tick."""
-        if self.nominal is None or self.started_at is None:
+        """How long after its nominal instant the first attempt of a tick started; a backfill is late for nothing."""
+        if self.kind is not FiringKind.SCHEDULE or self.nominal is None or self.started_at is None:
             return None
         return (self.started_at - self.nominal).total_seconds()
 

@@ -7,6 +7,7 @@ from tests.aws.adapters.conftest import Invocation
 from tests.support import lambdas
 
 from overnight.aws.messages import Alarm, Fire, held
+from overnight.aws.observe import Observation
 from overnight.core import fire, lifecycle, run
 from overnight.core.verify import verify
 from overnight.executions import Message
@@ -354,3 +355,20 @@ def test_logs_and_metrics_name_no_agent_as_a_dimension(stack, capsys):
         for metric in line["_aws"]["CloudWatchMetrics"]:
             assert metric["Dimensions"] == [["service"]]
             assert metric["Namespace"] == "Overnight"
+
+
+def test_lateness_durations_skipped_ticks_and_refusals_are_metrics(capsys):
+    observe = Observation("overnight")
+    observe("execution.started", lateness_seconds=2.5)
+    observe("execution.succeeded", duration_seconds=4.0)
+    observe("execution.skipped", reason="missed", count=101)
+    observe("execution.refused", code="line_full")
+    observe.flush()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {name: found[name] for name in found if name not in {"_aws", "service"}} == {
+        "Lateness": [2.5],
+        "AttemptDuration": [4.0],
+        "ExecutionsSucceeded": [1.0],
+        "ExecutionsSkipped": [101.0],
+        "FiringsRefused": [1.0],
+    }

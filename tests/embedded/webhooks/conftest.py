@@ -54,7 +54,7 @@ class Sender:
         if body is None:
             body = f'{{"order": {self.count}}}'.encode()
         id_ = delivery_id or f"d-{self.count}"
-        made = sign(self.webhook, secret or self.secret, body, self.engine.time, id_)
+        made = sign(self.webhook, self.secret if secret is None else secret, body, self.engine.time, id_)
         headers = {"Content-Type": "application/json", **made.headers}
         return {"content": body, "headers": headers, "params": dict(made.query) or None}
 

@@ -10,6 +10,7 @@ from overnight.agents import AgentDocument
 from overnight.core import lifecycle
 from overnight.core.payloads import opened
 from overnight.embedded.http import HttpServer
+from overnight.embedded.secrets import FileSecretStore
 from overnight.executions import FiringKind, Reason, Status
 
 UNKNOWN = "/api/v1/webhooks/" + "0" * 32
@@ -337,11 +338,35 @@ def test_after_a_rotation_both_secrets_are_accepted_for_the_overlap(sender, engi
     assert orders.client.get(orders.path).json()["previous_secret_until"] is None
 
 
-def test_a_second_rotation_ends_the_overlap_of_the_first(sender):
+def test_a_second_rotation_ends_the_overlap_of_the_first_and_begins_its_own(sender, engine):
     orders = sender()
     secrets = [orders.secret]
-    secrets += [orders.client.post(f"{orders.path}/rotate-secret").json()["secret"] for _ in range(2)]
-    assert [orders.post(secret=secret).status_code for secret in secrets] == [401, 202, 202]
+    for _ in range(2):
+        engine.after(50)
+        rotated = orders.client.post(f"{orders.path}/rotate-secret", json={"overlap_seconds": 100})
+        secrets.append(rotated.json()["secret"])
+    for passes, accepted in ((0, [401, 202, 202]), (99, [401, 202, 202]), (1, [401, 401, 202])):
+        engine.after(passes)
+        assert [orders.post(secret=secret).status_code for secret in secrets] == accepted
+
+
+@signing
+def test_each_webhook_has_a_secret_of_its_own(sender, webhook):
+    triggers = [{"name": name, "webhook": webhook} for name in ("in", "other")]
+    one, another = (sender(name, agent={"triggers": triggers}, **webhook) for name in ("one", "another"))
+    secrets = [one.secret, another.secret]
+    one.trigger = "other"
+    secrets.append(one.secret)
+    assert len(set(secrets)) == 3
+    assert [one.post(secret=secret).status_code for secret in secrets] == [401, 401, 202]
+
+
+def test_an_overlap_is_a_day_unless_it_is_said_and_thirty_days_at_most(sender):
+    orders = sender()
+    path, days = f"{orders.path}/rotate-secret", 86_400
+    assert orders.client.post(path).json()["previous_until"] == "2026-11-21T12:00:00Z"
+    for seconds, status in ((30 * days, 200), (30 * days + 1, 422), (-1, 422)):
+        assert orders.client.post(path, json={"overlap_seconds": seconds}).status_code == status
 
 
 def test_a_rotation_without_overlap_ends_the_old_secret_at_once(sender):
@@ -367,6 +392,13 @@ def test_a_secret_that_was_supplied_is_never_shown_and_changes_where_it_is_kept(
     assert orders.post(b'{"id": "evt_3"}', secret="whsec_new").status_code == 202
 
 
+@pytest.mark.parametrize("signature", ["github", "stripe", "slack", "langflow"])
+def test_a_secret_that_is_empty_lets_nobody_in(sender, monkeypatch, signature):
+    orders = sender(signature=signature, secret="env:EMPTY")
+    monkeypatch.setattr(FileSecretStore, "resolve", lambda *_: "")
+    assert orders.post(secret="").status_code == 401
+
+
 def test_no_secret_is_in_any_record(sender, engine):
     orders = sender()
     engine.ports.secrets.set("supplied", "whsec_supplied")
@@ -375,10 +407,13 @@ def test_no_secret_is_in_any_record(sender, engine):
     assert "whsec_supplied" not in dump
 
 
-def test_secrets_of_unknown_webhooks_are_not_there(client):
-    for method, path in [("GET", UNKNOWN), ("GET", f"{UNKNOWN}/secret"), ("POST", f"{UNKNOWN}/rotate-secret")]:
-        answer = client.request(method, path)
-        assert (answer.status_code, answer.json()["code"]) == (404, "webhook_not_found")
+def test_secrets_of_unknown_webhooks_and_of_deleted_agents_are_not_there(sender, engine, client):
+    gone = sender()
+    lifecycle.delete(engine.ports, gone.agent_id)
+    for hook in (UNKNOWN, gone.path):
+        for method, path in [("GET", hook), ("GET", f"{hook}/secret"), ("POST", f"{hook}/rotate-secret")]:
+            answer = client.request(method, path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "webhook_not_found")
 
 
 # Lists

@@ -3,7 +3,7 @@
 import pytest
 
 from overnight.core import events, fire, lifecycle
-from overnight.executions import FiringKind, Reason, Status
+from overnight.executions import Event, FiringKind, Reason, Status
 
 
 def test_a_delivery_that_was_skipped_because_its_agent_was_paused_runs_when_it_is_replayed(sender, engine, client):
@@ -43,13 +43,16 @@ def test_a_replay_of_a_replay_names_the_one_that_was_replayed(sender, client):
 def test_events_and_manual_calls_can_be_replayed_and_ticks_can_not(sender, engine, client):
     orders = sender(agent={"triggers": [{"name": "in", "webhook": {}}, {"name": "e", "event": {"name": "dataset.*"}},
                                         {"name": "t", "interval": {"hours": 1}}]})  # fmt: skip
-    [event] = events.send(engine.ports, "dataset.created", {"size": 7}).execution_ids
-    manual = fire.trigger(engine.ports, "orders", input={"input_value": "x"}, payload={"a": 1}).execution.id
+    [event] = events.take(
+        engine.ports, Event(id="e", name="dataset.created", data={"size": 7}, at=engine.time, depth=3)
+    )
+    manual = fire.trigger(engine.ports, "orders", input={"input_value": "x"}, payload={"a": 1}, test=True).execution.id
     for id_, kind in ((event, "event"), (manual, "manual")):
         view = client.post(f"/api/v1/executions/{id_}/replay").json()
         assert (view["replay_of"], view["kind"]) == (id_, kind)
         first = client.get(f"/api/v1/executions/{id_}").json()
-        assert (view["payload"], view["input"]) == (first["payload"], first["input"])
+        for kept in ("payload", "input", "trigger", "test", "depth"):
+            assert view[kept] == first[kept], kept
     engine.after(3_600)
     fire.tick(engine.ports, orders.agent_id, "t", engine.time)
     tick = next(execution for execution in orders.kept() if execution.kind is FiringKind.SCHEDULE)

@@ -72,11 +72,11 @@ def _by_hand(execution: Execution, state: AgentState) -> bool:
         return False
     if execution.redrives and execution.tries == 0:
         return True
-    return (
-        execution.kind is FiringKind.MANUAL
-        and state.changed_at is not None
-        and execution.created_at >= state.changed_at
-    )
+    if execution.kind is not FiringKind.MANUAL and not execution.redrives:
+        return False
+    # While an agent is not active, nothing starts but what was asked for: nor did the attempt before this retry.
+    asked_at = execution.attempt_started_at if execution.redrives else execution.created_at
+    return state.changed_at is not None and asked_at is not None and asked_at >= state.changed_at
 
 
 def redrive(ports: Ports, execution_id: str, *, latest: bool = False) -> Execution:
