@@ -59,6 +59,12 @@ class Sql:
         """The store, with `after` called after each step that may be the last: every verb, which is a transaction."""
         return Watched(store, "store", after)
 
+    def down(self, **how_long: float) -> None:
+        """Nobody is there for a while; then an engine starts."""
+        self.advance(**how_long)
+        self.restart()
+        self.beat()
+
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
         self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
@@ -89,6 +95,12 @@ class DynamoDb:
         """The store, with `after` called after each step that may be the last: every call that writes."""
         self._calls.after = after
         return store
+
+    def down(self, **how_long: float) -> None:
+        """Nobody is there for a while; then an engine starts."""
+        self.advance(**how_long)
+        self.restart()
+        self.beat()
 
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
@@ -218,6 +230,12 @@ class World:
         self.die()
         self.holding.clear()
         self._open()
+
+    def down(self, **how_long: float) -> None:
+        """Nobody is there for a while; then an engine starts."""
+        self.advance(**how_long)
+        self.restart()
+        self.beat()
 
     def lose(self, execution: Execution) -> None:
         """Let a record be gone, which nothing in an engine ever does."""
@@ -374,6 +392,16 @@ class World:
         """The ledger of a schedule from the beginning."""
         ever = timedelta(days=3650)
         return list(self.store.ticks(self.subjects[agent], trigger, self.began - ever, self.now + ever))
+
+    def kept(self, trigger: str = "schedule") -> list[str]:
+        """The ledger, line by line: `08:00 succeeded`, `08:00-09:40 skipped (missed) 101`."""
+        lines = []
+        for tick in self.ledger(trigger=trigger):
+            until = f"-{tick.until:%H:%M}" if tick.until else ""
+            reason = f" ({tick.reason})" if tick.reason else ""
+            count = f" {tick.count}" if tick.until else ""
+            lines.append(f"{tick.nominal:%H:%M}{until} {tick.status}{reason}{count}")
+        return lines
 
     def heard(self, happened: str) -> list[dict[str, Any]]:
         """What the observer was told under that name."""
