@@ -7,8 +7,8 @@ when somebody else wrote in between:
     transition  move an agent's state
     revise      move one execution
 
-and two that span more: `readmit` (an execution and its agent's state) and `change_agent` (an agent, its state and its
-armed periods). A function raises to refuse, and then nothing is written; it returns None where nothing is to be done.
+and two that span more, `readmit` and `change_agent`. A function raises to refuse, and then nothing is written; it
+returns None where nothing is to be done.
 
 What a verb's function wants sent is sent by the store where queue and store share a transaction (SQL), and handed back
 as `unsent` where they don't (DynamoDB and SQS): the caller sends it. A send that a crash loses, the watchdog repeats.
@@ -246,10 +246,7 @@ class Store(Protocol):
         """
 
     def admit_named(self, ref: str, asked: Callable[[str], tuple[Firing, Decide]]) -> Admitted | None:
-        """`admit` for the agent of that id or name.
-
-        `asked` is given its id (or that of an agent which had the name before), and says what fires and what decides.
-        """
+        """`admit` for the agent of that id or name; `asked` is given the id, or that of one that had the name."""
 
     def transition(
         self, agent_id: str, move: Callable[[Agent, AgentState], Transition | None]

@@ -358,7 +358,7 @@ def test_logs_and_metrics_name_no_agent_as_a_dimension(stack, capsys):
 
 
 def test_lateness_durations_skipped_ticks_and_refusals_are_metrics(capsys):
-    observe = Observation("overnight")
+    observe = Observation("metrics alone")  # a service's logger keeps the stream that it was made with
     observe("execution.started", lateness_seconds=2.5)
     observe("execution.succeeded", duration_seconds=4.0)
     observe("execution.skipped", reason="missed", count=101)
