@@ -87,8 +87,8 @@ class Pool:
         self._lock = threading.Lock()
         self._waiting: deque[Task] = deque()
         self._idle: list[_Keeper] = []
-        self._prompt = 0
-        """How many keepers will take what waits within a moment: then nobody who is idle is called."""
+        self._prompt: set[_Keeper] = set()
+        """Those who will take what waits within a moment: then nobody who is idle is called."""
         self._retired = False
         self._closed = False
         self.ready = threading.Event()
@@ -135,9 +135,7 @@ class Pool:
         """
         while True:
             with self._lock:
-                if not keeper.prompt:
-                    keeper.prompt = True
-                    self._prompt += 1
+                self._prompt.add(keeper)
                 if self._waiting:
                     task = self._waiting.popleft()
                     if self._waiting and time.monotonic() - self._waiting[0].since > MOMENT_SECONDS:
@@ -145,27 +143,22 @@ class Pool:
                     return task
                 if self._closed:
                     return None
-                self._leave(keeper)
+                self._prompt.remove(keeper)
                 self._idle.append(keeper)
             keeper.called.get()
 
     def late(self, keeper: "_Keeper") -> None:
         """Have others see to what waits: this keeper takes longer than a moment."""
         with self._lock:
-            if keeper.prompt:
-                self._leave(keeper)
+            if keeper in self._prompt:
+                self._prompt.remove(keeper)
                 self._call(len(self._waiting))
-
-    def _leave(self, keeper: "_Keeper") -> None:
-        keeper.prompt = False
-        self._prompt -= 1
 
     def _call(self, most: int) -> None:
         """Call those who are idle, first those who were not so long."""
         for _ in range(min(most, len(self._idle))):
             keeper = self._idle.pop()
-            keeper.prompt = True
-            self._prompt += 1
+            self._prompt.add(keeper)
             keeper.called.put(None)
 
     def ahead(self, log: Path) -> Process | None:
@@ -193,8 +186,6 @@ class _Keeper:
         self._pool = pool
         self._log = log
         self._late = partial(pool.late, self)
-        self.prompt = False
-        """Whether it will take what waits within a moment."""
         self.called: SimpleQueue[None] = SimpleQueue()
         """Has something when it is called."""
         self.thread = threading.Thread(target=self._keep, name=log.name, daemon=True)

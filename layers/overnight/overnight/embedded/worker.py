@@ -39,7 +39,7 @@ def serve(calls: "connections.Connection[Any, Any]", allowed: Allowed, log: str)
     """
     _prepare()
     output = _Output(log)
-    calls.send_bytes(pickle.dumps(None))  # it takes them from now on
+    calls.send_bytes(b"")  # it takes them from now on
     while True:
         try:
             call = pickle.loads(calls.recv_bytes())  # noqa: S301 - of our own engine
