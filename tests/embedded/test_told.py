@@ -85,6 +85,8 @@ def test_metrics_count_each_tick_of_a_range_that_was_skipped_and_say_why():
         metrics.registry.get_sample_value("overnight_skipped_total", {"reason": why}) for why in ("missed", "overlap")
     ]
     assert found == [101, 1]
-    counted = [metrics.registry.get_sample_value("overnight_lifecycle_events_total", {"event": event})
-               for event in ("execution.skipped", "execution.refused")]  # fmt: skip
+    counted = [
+        metrics.registry.get_sample_value("overnight_lifecycle_events_total", {"event": event})
+        for event in ("execution.skipped", "execution.refused")
+    ]
     assert counted == [102, 1]

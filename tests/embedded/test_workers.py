@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from queue import Queue
@@ -69,23 +70,27 @@ def meets(context):
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """One worker, so that what one attempt leaves behind meets the next."""
-    yield from opened(tmp_path_factory, 1)
+    with opened(tmp_path_factory, 1) as workers:
+        yield workers
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """Four of them, which have all run something."""
-    for workers in opened(tmp_path_factory, 4):
+    with opened(tmp_path_factory, 4) as workers:
         meet(workers, tmp_path_factory.mktemp("meeting"))
         yield workers
 
 
+@contextmanager
 def opened(tmp_path_factory: pytest.TempPathFactory, count: int) -> Iterator[Workers]:
     folder = tmp_path_factory.mktemp("workers")
     (folder / "worker_flows.py").write_text(FLOWS)
     workers = Workers(count, Allowed((str(folder),)), folder / "running")
-    yield workers
-    workers.close()
+    try:
+        yield workers
+    finally:
+        workers.close()
 
 
 def request(flow: str, value: str | None = None, seconds: float = 60) -> RunRequest:

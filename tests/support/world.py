@@ -59,12 +59,6 @@ class Sql:
         """The store, with `after` called after each step that may be the last: every verb, which is a transaction."""
         return Watched(store, "store", after)
 
-    def down(self, **how_long: float) -> None:
-        """Nobody is there for a while; then an engine starts."""
-        self.advance(**how_long)
-        self.restart()
-        self.beat()
-
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""
         self._database.write(lambda write: write.run_sql(f"DELETE FROM executions WHERE id = '{execution_id}'"))
@@ -95,12 +89,6 @@ class DynamoDb:
         """The store, with `after` called after each step that may be the last: every call that writes."""
         self._calls.after = after
         return store
-
-    def down(self, **how_long: float) -> None:
-        """Nobody is there for a while; then an engine starts."""
-        self.advance(**how_long)
-        self.restart()
-        self.beat()
 
     def lose(self, execution_id: str) -> None:
         """Delete an execution's row behind the store's back."""

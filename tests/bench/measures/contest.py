@@ -24,13 +24,13 @@ def throughput(contender: Contender, sizes: Sizes) -> dict[str, float]:
     contender.wait(before + sizes.tasks)
     seconds = time.monotonic() - began
     spent = [after - before for before, after in zip(machine, psutil.cpu_times(), strict=True)]
-    in_use = dict(zip(machine._fields, spent, strict=True))
+    waited = sum(spent[machine._fields.index(kind)] for kind in ("idle", "iowait") if kind in machine._fields)
     return {
         "executions/s": sizes.tasks / seconds,
         "queued/s": sizes.tasks / queued,
         "CPU, ms an execution": (cpu_seconds() - used) / sizes.tasks * 1000,
         "server, ms": (server_seconds() - of_server) / sizes.tasks * 1000,
-        "cores in use, %": (1 - (in_use["idle"] + in_use.get("iowait", 0.0)) / sum(spent)) * 100,
+        "cores in use, %": (1 - waited / sum(spent)) * 100,
     }
 
 
